@@ -81,7 +81,7 @@ $(B)/flags: FORCE
 UNIT    := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/*.c))
 UNIT_LIBS = $(call libs,criterion) $(LIBS_$(UNIT_NEEDS))
 UNIT_AREA_base    := $(BASE)
-UNIT_AREA_control := $(CONTROL) $(BASE)
+UNIT_AREA_control := $(CONTROL) $(filter-out control/cli.c,$(CLI)) $(BASE)
 UNIT_AREA_scan    := $(SCAN) $(BASE)
 UNIT_AREA_plane   := $(PLANE) $(SCAN) $(BASE) $(SIM) $(wildcard control/pattern_compile.c)
 UNIT_AREA_dpdk    := $(DPDK) $(PLANE) $(SCAN) $(BASE) $(SIM)
