@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // pattern_compile: see the header. Every pattern becomes a regular expression over bytes.
 //
-// HS_FLAG_UTF8 is not used on purpose: Hyperscan calls the result of scanning text that is not valid
-// UTF-8 undefined, and mail is whatever the sender likes. Letters beyond ASCII are spelled out instead,
-// as an alternation of their two cases in UTF-8 and, where it has them, in ISO-8859-1.
+// HS_FLAG_UTF8 is not used on purpose: Hyperscan calls the result of scanning text that is not
+// valid UTF-8 undefined, and mail is whatever the sender likes. Letters beyond ASCII are spelled
+// out instead, as an alternation of their two cases in UTF-8 and, where it has them, in ISO-8859-1.
 #include "control/pattern_compile.h"
 
 #include <errno.h>
@@ -163,8 +163,9 @@ phrase_add(struct strbuf *b, struct span s)
 		}
 		while (i < s.n && is_space(s.p[i]))
 			i++;
-		// The text has its runs folded already. A class like [ \t\r\n]+ instead would make regular
-		// expressions of literals: 500 phrases that begin alike then take 4.5 s to compile, not 20 ms.
+		// The text has its runs folded already. A class like [ \t\r\n]+ instead would make
+		// regular expressions of literals: 500 phrases that begin alike then take 4.5 s to
+		// compile, not 20 ms.
 		strbuf_add_char(b, ' ');
 	}
 	return seen;
@@ -257,15 +258,16 @@ list_find_bad(const struct pattern_list *l, const hs_compile_error_t *err)
 }
 
 static enum pattern_result
-list_compile(const struct pattern_list *l, void **db, size_t *size, uint32_t *bad, struct strbuf *why)
+list_compile(const struct pattern_list *l, void **db, size_t *size, uint32_t *bad,
+	     struct strbuf *why)
 {
 	hs_compile_error_t *err = NULL;
 	hs_database_t *live = NULL;
 	char *bytes = NULL;
 	hs_error_t rc;
 
-	rc = hs_compile_multi((const char *const *)l->expr, l->flags, l->ids, l->count, HS_MODE_STREAM, NULL,
-			      &live, &err);
+	rc = hs_compile_multi((const char *const *)l->expr, l->flags, l->ids, l->count,
+			      HS_MODE_STREAM, NULL, &live, &err);
 	if (rc != HS_SUCCESS) {
 		*bad = err != NULL ? list_find_bad(l, err) : 0;
 		strbuf_add_str(why, err != NULL ? err->message : "Hyperscan gives no reason");
@@ -283,8 +285,8 @@ list_compile(const struct pattern_list *l, void **db, size_t *size, uint32_t *ba
 }
 
 enum pattern_result
-pattern_compile(enum pattern_kind kind, const struct span *texts, uint32_t count, void **db, size_t *size,
-		uint32_t *bad, struct strbuf *why)
+pattern_compile(enum pattern_kind kind, const struct span *texts, uint32_t count, void **db,
+		size_t *size, uint32_t *bad, struct strbuf *why)
 {
 	struct pattern_list l = {0};
 	enum pattern_result result = PATTERN_BAD;

@@ -62,9 +62,12 @@ scan(hs_database_t *db, const char *text, size_t n)
 
 		cr_assert_eq(hs_open_stream(db, 0, &s), HS_SUCCESS);
 		if (cut > 0)
-			cr_assert_eq(hs_scan_stream(s, text, (unsigned)cut, 0, scratch, on_match, &h), HS_SUCCESS);
+			cr_assert_eq(
+				hs_scan_stream(s, text, (unsigned)cut, 0, scratch, on_match, &h),
+				HS_SUCCESS);
 		if (cut < n)
-			cr_assert_eq(hs_scan_stream(s, text + cut, (unsigned)(n - cut), 0, scratch, on_match, &h),
+			cr_assert_eq(hs_scan_stream(s, text + cut, (unsigned)(n - cut), 0, scratch,
+						    on_match, &h),
 				     HS_SUCCESS);
 		cr_assert_eq(hs_close_stream(s, scratch, on_match, &h), HS_SUCCESS);
 		if (cut == 0)
@@ -88,8 +91,10 @@ hit(enum pattern_kind kind, const char *pattern, const char *text)
 	return h.count[0] == 1;
 }
 
-#define YES(kind, pattern, text) cr_assert(hit(kind, pattern, text), "'%s' must match '%s'", pattern, text)
-#define NO(kind, pattern, text) cr_assert(!hit(kind, pattern, text), "'%s' must not match '%s'", pattern, text)
+#define YES(kind, pattern, text)                                                                   \
+	cr_assert(hit(kind, pattern, text), "'%s' must match '%s'", pattern, text)
+#define NO(kind, pattern, text)                                                                    \
+	cr_assert(!hit(kind, pattern, text), "'%s' must not match '%s'", pattern, text)
 
 Test(pattern, phrases)
 {
@@ -123,18 +128,18 @@ Test(pattern, phrases_are_literal)
 
 Test(pattern, letters_beyond_ascii)
 {
-	YES(PATTERN_PHRASE, "caf\xc3\xa9", "CAF\xc3\x89");  // e acute, E acute
+	YES(PATTERN_PHRASE, "caf\xc3\xa9", "CAF\xc3\x89"); // e acute, E acute
 	YES(PATTERN_PHRASE, "caf\xc3\x89", "caf\xc3\xa9");
-	YES(PATTERN_PHRASE, "caf\xc3\xa9", "caf\xe9");      // ISO-8859-1
+	YES(PATTERN_PHRASE, "caf\xc3\xa9", "caf\xe9"); // ISO-8859-1
 	YES(PATTERN_PHRASE, "caf\xc3\xa9", "CAF\xc9");
 	NO(PATTERN_PHRASE, "caf\xc3\xa9", "cafe");
-	NO(PATTERN_PHRASE, "\xc3\xb7", "\xc3\x97");         // division and multiplication are no pair
+	NO(PATTERN_PHRASE, "\xc3\xb7", "\xc3\x97"); // division and multiplication are no pair
 	YES(PATTERN_PHRASE, "\xd0\xbf\xd1\x80", "\xd0\x9f\xd0\xa0"); // Cyrillic pr, PR
-	YES(PATTERN_PHRASE, "\xce\xb1", "\xce\x91");        // alpha
-	YES(PATTERN_PHRASE, "\xc5\xbc", "\xc5\xbb");        // z with dot
+	YES(PATTERN_PHRASE, "\xce\xb1", "\xce\x91");                 // alpha
+	YES(PATTERN_PHRASE, "\xc5\xbc", "\xc5\xbb");                 // z with dot
 	YES(PATTERN_PHRASE, "\xe4\xb8\xad\xe6\x96\x87", "x\xe4\xb8\xad\xe6\x96\x87y");
 	YES(PATTERN_PHRASE, "\xf0\x9f\x92\x8a pill", "\xf0\x9f\x92\x8a Pill");
-	YES(PATTERN_PHRASE, "caf\xe9", "caf\xe9");          // not UTF-8: the bytes
+	YES(PATTERN_PHRASE, "caf\xe9", "caf\xe9"); // not UTF-8: the bytes
 	NO(PATTERN_PHRASE, "caf\xe9", "caf\xc3\xa9");
 	// Text that is not valid UTF-8 hides nothing.
 	YES(PATTERN_PHRASE, "caf\xc3\xa9", "\xff\xc3\xf0 caf\xc3\xa9");
@@ -146,7 +151,7 @@ Test(pattern, names)
 	YES(PATTERN_NAME, "*.exe", "EVIL.EXE");
 	YES(PATTERN_NAME, "*.exe", ".exe");
 	YES(PATTERN_NAME, "*.exe", "a.txt.exe");
-	YES(PATTERN_NAME, "*.exe", "evil.exe.");   // Windows drops these
+	YES(PATTERN_NAME, "*.exe", "evil.exe."); // Windows drops these
 	YES(PATTERN_NAME, "*.exe", "evil.exe ");
 	YES(PATTERN_NAME, "*.exe", "evil.exe . .\t");
 	NO(PATTERN_NAME, "*.exe", "evil.exe.txt");
