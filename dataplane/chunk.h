@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// chunk: bounded stream and message memory: 2 KiB blocks of one pool a worker, in queues.
+//
+// What for: TCP's receive, reassembly and send queues and the bodies of messages are all made of the same
+// chunks, so bytes are copied once from the packet into a chunk and then move by changing the queue they
+// are in. Who calls it: the owning worker. Memory: one pool at boot; a queue owns its chunks. What can
+// go wrong: the pool is empty: chunkq_add takes fewer bytes than offered; callers shed as their header
+// says. chunk_pool_is_low() is true below 1/8: from there on new messages and sessions are refused, so
+// that those under way can end.
+#pragma once
+
+#include "control/base/pool.h"
+#include "control/base/span.h"
+
+#define CHUNK_SIZE 2048
+#define CHUNK_DATA (CHUNK_SIZE - 24)
+#define CHUNK_MAGIC 0x4b4e4843u
+
+struct chunk {
+	uint32_t magic;
+	uint16_t off, len; // the bytes in use: data[off .. off + len)
+	struct chunk *next;
+	uint64_t tag; // the owner's: TCP reassembly keeps the sequence number here
+	uint8_t data[CHUNK_DATA];
+};
+static_assert(sizeof(struct chunk) == CHUNK_SIZE, "a power of two");
+
+struct chunk_pool {
+	struct pool pool;
+};
+
+struct chunkq {
+	struct chunk *first, *last;
+	uint32_t count; // chunks
+	uint64_t bytes;
+};
+
+must_use bool chunk_pool_init(struct chunk_pool *p, struct mem_source *m, uint32_t count);
+void chunk_pool_fini(struct chunk_pool *p);
+bool chunk_pool_is_low(const struct chunk_pool *p);
+struct chunk *must_use chunk_get(struct chunk_pool *p); // empty, next NULL; NULL: none left
+void chunk_put(struct chunk_pool *p, struct chunk *c);
+
+void chunkq_init(struct chunkq *q);
+bool chunkq_is_empty(const struct chunkq *q);
+// Copies bytes to the end, filling the last chunk first; returns how many went in.
+uint32_t chunkq_add(struct chunkq *q, struct chunk_pool *p, struct span s);
+// Moves all of `from` to the end of `q`; `from` is empty afterwards.
+void chunkq_take(struct chunkq *q, struct chunkq *from);
+void chunkq_push(struct chunkq *q, struct chunk *c); // takes the chunk
+struct span chunkq_head(const struct chunkq *q);     // the first run of bytes; empty: none
+void chunkq_drop(struct chunkq *q, struct chunk_pool *p, uint64_t n); // n <= bytes
+void chunkq_clear(struct chunkq *q, struct chunk_pool *p);
+// Copies n bytes from position `from`; from + n <= bytes. For transmission and retransmission.
+void chunkq_copy(const struct chunkq *q, uint64_t from, uint8_t *to, uint32_t n);

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+// eal: DPDK's command line, and worker memory. Runs in the main thread, but for the mem_source.
+
+#include "dataplane/eal.h"
+
+#include <limits.h>
+#include <numa.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_log.h>
+#include <rte_pci.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "control/base/siphash.h"
+
+// --- arguments ---
+
+// Begins the next argument; the caller adds to it.
+static struct strbuf
+arg_begin(struct eal_args *a)
+{
+	struct strbuf b;
+
+	CHECK(a->count < EAL_ARGS_MAX);
+	strbuf_init(&b, a->text[a->count], EAL_ARG_SIZE);
+	a->argv[a->count] = a->text[a->count];
+	a->count++;
+	return b;
+}
+
+static void
+arg_add(struct eal_args *a, const char *text)
+{
+	struct strbuf b = arg_begin(a);
+
+	strbuf_add_str(&b, text);
+}
+
+static bool
+cpu_is_worker(const struct policy_view *v, uint32_t cpu)
+{
+	for (uint32_t i = 0; i < v->count[POLICY_CORES]; i++)
+		if (v->cores[i].cpu == cpu)
+			return true;
+	return false;
+}
+
+// The main thread may run on every CPU of ours that no worker has; if there is none, on all of
+// them.
+static void
+add_main_cpus(struct strbuf *b, const struct policy_view *v, const cpu_set_t *ours)
+{
+	uint32_t count = 0;
+
+	for (uint32_t pass = 0; pass < 2 && count == 0; pass++)
+		for (uint32_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+			if (!CPU_ISSET(cpu, ours) || (pass == 0 && cpu_is_worker(v, cpu)))
+				continue;
+			strbuf_addf(b, "%s%u", count++ > 0 ? "," : "", cpu);
+		}
+}
+
+static bool
+add_cores(struct eal_args *a, const struct policy_view *v, struct strbuf *why)
+{
+	cpu_set_t ours;
+
+	CPU_ZERO(&ours);
+	if (sched_getaffinity(0, sizeof(ours), &ours) != 0) {
+		strbuf_add_str(why, "cannot read the CPU affinity");
+		return false;
+	}
+	struct strbuf b = arg_begin(a);
+	strbuf_add_str(&b, "--lcores=0@(");
+	add_main_cpus(&b, v, &ours);
+	strbuf_add_str(&b, ")");
+	for (uint32_t i = 0; i < v->count[POLICY_CORES]; i++) {
+		uint32_t cpu = v->cores[i].cpu;
+		if (cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &ours)) {
+			strbuf_addf(why, "core %u: this machine or process has no such CPU", cpu);
+			return false;
+		}
+		strbuf_addf(&b, ",%u@%u", i + 1, cpu);
+	}
+	if (b.truncated)
+		strbuf_add_str(why, "too many CPUs for DPDK's argument");
+	return !b.truncated;
+}
+
+static bool
+device_is_pci(const char *device)
+{
+	struct rte_pci_addr addr;
+
+	return rte_pci_addr_parse(device, &addr) == 0;
+}
+
+static bool
+device_text(const struct policy_view *v, uint32_t i, char *to, uint32_t size, struct strbuf *why)
+{
+	struct span s = policy_text(v, v->ports[i].device);
+	struct strbuf b;
+
+	strbuf_init(&b, to, size);
+	strbuf_add(&b, s);
+	if (s.n > 0 && !b.truncated && span_find(s, 0) < 0)
+		return true;
+	strbuf_addf(why, "port %u: its device is empty or too long", i);
+	return false;
+}
+
+// af_packet: one queue pair a worker. Frames shorter than framesz would be cut off in silence: 2
+// KiB hold every frame of 1518 bytes and the ring's own header.
+static void
+add_vdev(struct eal_args *a, const char *device, uint32_t workers)
+{
+	struct span s = span_str(device);
+	struct strbuf b = arg_begin(a);
+
+	strbuf_addf(&b, "--vdev=%s", device);
+	if (!span_starts_nocase(s, SPAN_LIT("net_af_packet")) &&
+	    !span_starts_nocase(s, SPAN_LIT("eth_af_packet")))
+		return;
+	if (memmem(s.p, s.n, "qpairs=", 7) == NULL)
+		strbuf_addf(&b, ",qpairs=%u", workers);
+	if (memmem(s.p, s.n, "framesz=", 8) == NULL)
+		strbuf_add_str(&b, ",framesz=2048");
+	if (memmem(s.p, s.n, "framecnt=", 9) == NULL)
+		strbuf_add_str(&b, ",framecnt=1024");
+}
+
+static bool
+add_devices(struct eal_args *a, const struct policy_view *v, struct strbuf *why)
+{
+	char device[EAL_ARG_SIZE - 64];
+	bool has_pci = false;
+
+	for (uint32_t i = 0; i < v->count[POLICY_PORTS]; i++) {
+		if (!device_text(v, i, device, sizeof(device), why))
+			return false;
+		if (device_is_pci(device)) {
+			has_pci = true;
+			arg_add(a, "-a");
+			arg_add(a, device);
+		} else {
+			add_vdev(a, device, v->count[POLICY_CORES]);
+		}
+	}
+	if (!has_pci)
+		arg_add(a, "--no-pci");
+	return true;
+}
+
+bool
+eal_args_build(struct eal_args *a, const struct policy_view *v, const char *run_dir,
+	       struct strbuf *why)
+{
+	const struct siphash_key key = {0, 0};
+	const struct policy_settings *s = v->settings;
+	struct strbuf b;
+
+	a->count = 0;
+	strbuf_init(&b, a->run_dir, sizeof(a->run_dir));
+	strbuf_add_str(&b, run_dir);
+	if (b.truncated) {
+		strbuf_add_str(why, "the path of the run directory is too long");
+		return false;
+	}
+	arg_add(a, "postern-dataplane");
+	b = arg_begin(a);
+	strbuf_addf(&b, "--file-prefix=postern-%016lx",
+		    (unsigned long)siphash13(key, run_dir, strlen(run_dir)));
+	// No files of its own, nothing left behind; --in-memory cannot be had without hugepages
+	// (22.11).
+	arg_add(a, s->machine_hugepages ? "--in-memory" : "--no-shconf");
+	arg_add(a, "--no-telemetry");
+	arg_add(a, "--log-level=warning");
+	if (!s->machine_hugepages)
+		arg_add(a, "--no-huge");
+	arg_add(a, "-m");
+	b = arg_begin(a);
+	strbuf_add_u64(&b, s->machine_memory_mib);
+	arg_add(a, "--main-lcore=0");
+	if (!add_cores(a, v, why) || !add_devices(a, v, why))
+		return false;
+	a->argv[a->count] = NULL;
+	return true;
+}
+
+bool
+eal_start(struct eal_args *a, struct strbuf *why)
+{
+	char *argv[EAL_ARGS_MAX + 1]; // DPDK reorders the list
+
+	memcpy(argv, a->argv, sizeof(argv));
+	(void)rte_openlog_stream(stderr); // not syslog
+	// DPDK makes a directory for each prefix even when it has nothing to put there: let it be
+	// below ours.
+	if (setenv("RUNTIME_DIRECTORY", a->run_dir, 1) != 0) {
+		strbuf_add_str(why, "no memory");
+		return false;
+	}
+	int rc = rte_eal_init((int)a->count, argv);
+	if (rc >= 0)
+		return true;
+	strbuf_addf(why, "DPDK does not start: %s; its arguments:", rte_strerror(rte_errno));
+	for (uint32_t i = 1; i < a->count; i++)
+		strbuf_addf(why, " %s", a->argv[i]);
+	return false;
+}
+
+void
+eal_stop(void)
+{
+	char dir[PATH_MAX];
+	struct strbuf b;
+
+	strbuf_init(&b, dir, sizeof(dir));
+	strbuf_add_str(&b, rte_eal_get_runtime_dir());
+	(void)rte_eal_cleanup();
+	// Both are empty: DPDK's directory and its parent, which it made too.
+	char *slash = strrchr(dir, '/');
+	if (b.truncated || slash == NULL || rmdir(dir) != 0)
+		return;
+	*slash = 0;
+	(void)rmdir(dir);
+}
+
+bool
+eal_port_find(const struct policy_view *v, uint32_t i, uint16_t *id, struct strbuf *why)
+{
+	char device[EAL_ARG_SIZE - 64];
+	struct rte_pci_addr addr;
+
+	if (!device_text(v, i, device, sizeof(device), why))
+		return false;
+	if (rte_pci_addr_parse(device, &addr) == 0) {
+		rte_pci_device_name(&addr, device, sizeof(device));
+	} else {
+		char *comma = strchr(device, ',');
+		if (comma != NULL)
+			*comma = 0;
+	}
+	if (rte_eth_dev_get_port_by_name(device, id) == 0)
+		return true;
+	struct span name = policy_text(v, v->ports[i].name);
+	strbuf_addf(why, "port %.*s: DPDK has no device %s%s", SPAN_FMT(name), device,
+		    device_is_pci(device) ? " (is it bound to vfio-pci?)" : "");
+	return false;
+}
+
+// --- memory ---
+
+int
+eal_cpu_node(uint32_t cpu)
+{
+	return numa_available() < 0 ? -1 : numa_node_of_cpu((int)cpu);
+}
+
+static size_t
+pages(size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (size + page - 1) / page * page;
+}
+
+// Pages are zero and come from the node when they are touched first, so a large pool that is never
+// filled costs nothing.
+static void *
+memory_get(struct mem_source *src, size_t size, const char *name)
+{
+	struct eal_memory *m = CONTAINER_OF(src, struct eal_memory, source);
+	void *p;
+
+	CHECK(size > 0);
+	CHECK(name != NULL);
+	p = mmap(NULL, pages(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	if (size >= 2u << 20)
+		(void)madvise(p, pages(size),
+			      MADV_HUGEPAGE); // fewer TLB misses where the kernel can
+	if (m->node >= 0)
+		numa_tonode_memory(p, pages(size), m->node);
+	m->bytes += pages(size);
+	return p;
+}
+
+static void
+memory_put(struct mem_source *src, void *p, size_t size)
+{
+	struct eal_memory *m = CONTAINER_OF(src, struct eal_memory, source);
+
+	if (p == NULL)
+		return;
+	CHECK(m->bytes >= pages(size));
+	m->bytes -= pages(size);
+	int rc = munmap(p, pages(size));
+	CHECK(rc == 0);
+}
+
+void
+eal_memory_init(struct eal_memory *m, int node)
+{
+	m->source = (struct mem_source){.get = memory_get, .put = memory_put};
+	m->node = numa_available() < 0 ? -1 : node;
+	m->bytes = 0;
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// net: everything between a port and TCP on one worker: Ethernet, ARP, IPv4, ICMP echo, routes.
+//
+// What for: turns frames into TCP segments with verified checksums, and segments into frames. Who calls
+// it: the worker's loop from below (net_input), TCP through net_tcp_ops from above. Memory: fixed tables
+// in the struct. What can go wrong: every drop has its counter; nothing is answered for but ARP requests
+// for our addresses, echo requests (rate limited) and what TCP answers. Next hops are resolved by ARP
+// (RFC 826), one request a second and hop; meanwhile seg_get returns NULL. Entries are kept 60 s after
+// their last confirmation, probed before they end. IPv4 fragments are dropped and counted (RFC 1122 3.2.1).
+// Layers inside: eth.c, arp.c, ip.c, icmp.c; IPv6 comes beside ip.c.
+#pragma once
+
+#include "control/abi/counter.h"
+#include "dataplane/port.h"
+#include "dataplane/tcp.h"
+
+#define NET_IFACES_MAX 8
+#define NET_ARP_MAX 64 // next hops known at once, oldest goes first
+
+struct net_iface {
+	struct port *port;
+	struct ipaddr addr;
+	struct ipaddr gateway; // all zero: none
+	uint8_t prefix_bits;   // of the 128-bit form
+};
+
+struct net_arp {
+	struct ipaddr addr; // all zero: free
+	uint64_t asked_us, confirmed_us, used_us;
+	uint16_t iface;
+	uint8_t mac[6];
+	bool is_known;
+};
+
+struct net;
+
+struct net_args {
+	const struct net_iface *ifaces;
+	uint32_t iface_count;
+	struct counters *counters;
+	struct mem_source *mem;
+	// Does a flow's reply come to this worker? NULL: yes (one worker).
+	bool (*port_is_mine)(void *ctx, const struct tcp_path *path);
+	void *ctx;
+};
+
+struct net *must_use net_open(const struct net_args *args);
+void net_close(struct net **n);
+void net_bind_tcp(struct net *n, struct tcp *t);
+extern const struct tcp_net_ops net_tcp_ops; // its ctx is the struct net
+void net_input(struct net *n, uint32_t iface, const struct frame *f); // does not free the frame
+void net_run(struct net *n, uint64_t now_us);                         // time; announces our addresses once
+void net_flush(struct net *n);                                        // sends what was put
+uint64_t net_next_us(const struct net *n); // net_run has something to do then; UINT64_MAX: nothing

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// smtp: all SMTP sessions of one worker: server towards clients, client towards backends, relay
+// between.
+//
+// What for: the state machine that takes mail and hands it on. Who calls it: the worker's loop
+// (smtp_run, smtp_policy), TCP through its user calls. Memory: sessions, backend connections and
+// envelopes from pools sized at boot; message bytes in the worker's chunks. What can go wrong: no
+// session free: 421 and close (SESSIONS_REFUSED); memory low: 421 for new sessions, 452 for new
+// messages (SHED_MEMORY). Promise: 250 to end of data is written only after the backend's 250, or
+// after an agent's DeleteMessage, logged.
+// Inside: smtp_command.c (parser), smtp_session.c (life, replies), smtp_verb.c (commands),
+// smtp_data.c (framing of DATA), smtp_tx.c (transactions), smtp_relay.c (recipients, hold, verdict,
+// cut-through), smtp_edit.c, smtp_reply.c, smtp_backend.c (client), smtp_hop.c (pool, probes),
+// smtp_log.c. RFC 5321, 1870, 2920, 6152, 2034.
+#pragma once
+
+#include "control/abi/counter.h"
+#include "dataplane/policy_use.h"
+#include "dataplane/report.h"
+#include "dataplane/tcp.h"
+#include "scanner/event.h"
+#include "scanner/scan.h"
+
+#define SMTP_POLICIES_MAX 16 // in use at once; beyond it the oldest transactions end with 451
+
+struct smtp;
+
+struct smtp_args {
+	struct tcp *tcp;
+	struct chunk_pool *chunks;
+	struct scanner *scanner;
+	struct counters *counters;
+	struct report *report;
+	struct mem_source *mem;
+	const struct policy_use *policy; // the first one; listeners and hops are read from it
+	const struct ipaddr *iface_addr; // local address of each policy port, for the listeners
+	uint32_t worker;
+	uint64_t seed;
+	event_trace_fn trace; // NULL: none
+	void *trace_ctx;
+};
+
+// Opens, listens on every listener of the policy. NULL: no memory, reason in `why`.
+struct smtp *must_use smtp_open(const struct smtp_args *args, uint64_t now_us, struct strbuf *why);
+void smtp_close(struct smtp **s);
+// Time and due timers, at most `most`. Returns the work done.
+uint32_t smtp_run(struct smtp *s, uint64_t now_us, uint64_t wall_us, uint32_t most);
+uint64_t smtp_next_ms(const struct smtp *s);
+// Quiet point: new commands outside transactions see `p` from here on.
+void smtp_policy(struct smtp *s, const struct policy_use *p);
+uint64_t smtp_policy_oldest(const struct smtp *s); // generation that is still in use
+// The generations in use: that of new transactions and those that older ones hold; 0: none.
+void smtp_policy_held(const struct smtp *s, uint64_t held[SMTP_POLICIES_MAX]);
+// Writes one LOGREC_SESSION a session, then LOGREC_SESSION_END, spread over several smtp_run calls.
+void smtp_session_list(struct smtp *s, uint64_t request);
+uint32_t smtp_session_count(const struct smtp *s);

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a session tells the message log: refusals, the fate of each message, its own end, and rows
+// of session lists. Runs on the owning worker. Connects are counted only: a scanner of the Internet
+// would fill the log.
+
+#include "dataplane/smtp_session.h"
+
+static void
+log_begin(struct logrec *r, const struct smtp_session *s, enum event ev)
+{
+	logrec_init(r);
+	r->kind = LOGREC_MESSAGE;
+	r->session_id = s->ev.id;
+	r->client = s->ev.client;
+	r->client_port = s->ev.client_port;
+	r->direction = (uint8_t)s->ev.direction;
+	r->event = (uint8_t)ev;
+	r->agent = AGENT_NONE;
+	uint64_t us = s->smtp->now_us - s->start_us;
+	r->us = (uint32_t)MIN(us, UINT32_MAX);
+	if (s->tx != NULL) {
+		r->bytes = s->tx->ev.bytes;
+		r->scl_plus_1 = s->tx->ev.scl_is_set && s->tx->ev.scl >= 0
+					? (uint8_t)(s->tx->ev.scl + 1)
+					: 0;
+	}
+}
+
+// Fields go in ascending order; what is empty is left out.
+static void
+log_field(struct logrec *r, enum logrec_field f, struct span s)
+{
+	if (s.n > 0)
+		logrec_set(r, f, s);
+}
+
+static void
+log_reply(struct logrec *r, const struct verdict *v)
+{
+	char text[SMTP_REPLY_TEXT_SIZE];
+	struct strbuf b;
+	r->reply_code = v->reply_code;
+	if (v->reply_code == 0)
+		return;
+	strbuf_init(&b, text, sizeof(text));
+	strbuf_addf(&b, "%u %s%s%s", v->reply_code, v->enhanced, v->enhanced[0] != '\0' ? " " : "",
+		    v->text);
+	log_field(r, LOGREC_REPLY, strbuf_span(&b));
+}
+
+void
+smtp_log_refusal(struct smtp_session *s, enum event ev, const struct verdict *v)
+{
+	struct logrec r;
+	const struct smtp_tx *tx = s->tx;
+	log_begin(&r, s, ev);
+	r.agent = (uint8_t)v->agent;
+	r.action = (uint8_t)v->action;
+	log_field(&r, LOGREC_HELO, s->ev.helo);
+	if (tx != NULL) {
+		log_field(&r, LOGREC_FROM, tx->ev.from.n > 0 ? tx->ev.from : SPAN_LIT("<>"));
+		log_field(&r, LOGREC_RCPT,
+			  ev == EVENT_RCPT ? tx->ev.rcpt : strbuf_span(&tx->rcpts));
+	}
+	log_field(&r, LOGREC_RULE, span_str(v->rule));
+	log_field(&r, LOGREC_EVIDENCE, span_str(v->evidence));
+	log_reply(&r, v);
+	(void)report_put(s->smtp->report, &r); // lost records are counted there
+}
+
+// v->reply_code and texts are what the client was told.
+void
+smtp_log_message(struct smtp_session *s, enum event ev, enum action action, const struct verdict *v,
+		 const char *evidence)
+{
+	struct logrec r;
+	const struct smtp_tx *tx = s->tx;
+	OBJ_CHECK(tx, SMTP_TX_MAGIC);
+	log_begin(&r, s, ev);
+	uint64_t us = s->smtp->now_us - tx->mail_us;
+	r.us = (uint32_t)MIN(us, UINT32_MAX);
+	r.agent = (uint8_t)v->agent;
+	r.action = (uint8_t)action;
+	log_field(&r, LOGREC_HELO, s->ev.helo);
+	log_field(&r, LOGREC_FROM, tx->ev.from.n > 0 ? tx->ev.from : SPAN_LIT("<>"));
+	logrec_set(&r, LOGREC_RCPT, strbuf_span(&tx->rcpts));
+	if (tx->rcpts.truncated)
+		r.cut |= (uint16_t)(1u << LOGREC_RCPT);
+	log_field(&r, LOGREC_RULE, span_str(v->rule));
+	char text[VERDICT_EVIDENCE_SIZE * 2];
+	struct strbuf b;
+	strbuf_init(&b, text, sizeof(text));
+	strbuf_add_str(&b, v->evidence);
+	if (b.len > 0 && evidence[0] != '\0')
+		strbuf_add_str(&b, "; ");
+	strbuf_add_str(&b, evidence);
+	log_field(&r, LOGREC_EVIDENCE, strbuf_span(&b));
+	log_reply(&r, v);
+	(void)report_put(s->smtp->report, &r);
+}
+
+void
+smtp_log_end(struct smtp_session *s)
+{
+	struct logrec r;
+	log_begin(&r, s, EVENT_DISCONNECT);
+	r.reason = s->reason;
+	log_field(&r, LOGREC_HELO, s->ev.helo);
+	(void)report_put(s->smtp->report, &r);
+}
+
+static const char *
+state_text(const struct smtp_session *s)
+{
+	static const char *const texts[] = {
+		[SMTP_COMMAND] = "command",
+		[SMTP_DATA] = "data",
+		[SMTP_WAIT] = "waiting for the backend",
+		[SMTP_TARPIT] = "tarpit",
+		[SMTP_LINGER] = "closing",
+		[SMTP_ENDED] = "closed",
+	};
+	CHECK(s->state < ARRAY_LEN(texts));
+	return texts[s->state];
+}
+
+void
+smtp_log_row(struct smtp_session *s, uint64_t request)
+{
+	struct logrec r;
+	log_begin(&r, s, EVENT_CONNECT);
+	r.kind = LOGREC_SESSION;
+	r.request = request;
+	r.reason = s->reason;
+	log_field(&r, LOGREC_HELO, s->ev.helo);
+	if (s->tx != NULL) {
+		log_field(&r, LOGREC_FROM, s->tx->ev.from.n > 0 ? s->tx->ev.from : SPAN_LIT("<>"));
+		log_field(&r, LOGREC_RCPT, strbuf_span(&s->tx->rcpts));
+	}
+	log_field(&r, LOGREC_EVIDENCE, span_str(state_text(s)));
+	(void)report_put(s->smtp->report, &r);
+}
+
+void
+smtp_log_row_end(struct smtp *s, uint64_t request)
+{
+	struct logrec r;
+	logrec_init(&r);
+	r.kind = LOGREC_SESSION_END;
+	r.request = request;
+	r.agent = AGENT_NONE;
+	(void)report_put(s->report, &r);
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Transactions: opened by MAIL with the policy of that moment, closed by every final answer, RSET,
+// a greeting and the session's end; doomed when the final answer is known before the message has
+// ended. Runs on the worker that owns the session.
+
+#include <string.h>
+
+#include "dataplane/smtp_session.h"
+
+struct smtp_tx *
+smtp_tx_open(struct smtp_session *s, const struct smtp_command *mail)
+{
+	struct smtp *smtp = s->smtp;
+	CHECK(s->tx == NULL);
+	CHECK(mail->address.n <= SMTP_ADDRESS_MAX);
+	struct smtp_tx *tx = pool_get(&smtp->txs);
+	if (tx == NULL)
+		return NULL;
+	*tx = (struct smtp_tx){.magic = SMTP_TX_MAGIC, .phase = TX_OPEN, .session = s};
+	tx->policy_slot = smtp->policy_now;
+	tx->policy = smtp_policy_now(smtp);
+	smtp->policy[tx->policy_slot].tx_count++;
+	tx->mail_us = smtp->now_us;
+	tx->body_type = mail->body;
+	if (mail->address.n > 0)
+		memcpy(tx->from, mail->address.p, mail->address.n);
+	tx->ev.from = span_of(tx->from, mail->address.n);
+	tx->ev.size_declared = mail->size;
+	chunkq_init(&tx->body);
+	strbuf_init(&tx->rcpts, tx->rcpts_mem, sizeof(tx->rcpts_mem));
+	verdict_init(&tx->verdict);
+	s->tx_count++;
+	return tx;
+}
+
+// What was kept of the message, and the backend with it.
+static void
+tx_drop(struct smtp_tx *tx)
+{
+	struct smtp_session *s = tx->session;
+	if (tx->scan != NULL)
+		scan_close(&tx->scan);
+	chunkq_clear(&tx->body, s->smtp->chunks);
+	if (tx->backend != NULL)
+		smtp_backend_release(tx);
+	CHECK(tx->backend == NULL);
+	CHECK(tx->scan == NULL);
+	if (tx->is_blocked && s->conn != NULL) {
+		smtp_timer_set(s->smtp, &s->timer,
+			       smtp_session_settings(s)->timeouts_data_block_s * 1000ull);
+		tcp_conn_resume(s->conn);
+	}
+	tx->is_blocked = false;
+}
+
+void
+smtp_tx_close(struct smtp_session *s)
+{
+	struct smtp_tx *tx = s->tx;
+	if (tx == NULL)
+		return;
+	OBJ_CHECK(tx, SMTP_TX_MAGIC);
+	CHECK(tx->session == s);
+	tx_drop(tx);
+	smtp_policy_unpin(tx);
+	s->tx = NULL;
+	pool_put(&s->smtp->txs, tx);
+}
+
+void
+smtp_tx_doom(struct smtp_tx *tx, enum event ev, const struct verdict *v)
+{
+	OBJ_CHECK(tx, SMTP_TX_MAGIC);
+	CHECK(!tx->is_doomed);
+	tx->is_doomed = true;
+	tx->verdict = *v;
+	tx->verdict_event = ev;
+	smtp_verdict_complete(&tx->verdict);
+	tx_drop(tx);
+}
+
+void
+smtp_tx_doom_row(struct smtp_tx *tx, const struct smtp_refusal *why)
+{
+	struct verdict v;
+	smtp_verdict_protocol(&v, why->code, why->enhanced, why->text);
+	v.action = ACTION_REJECT_MESSAGE;
+	smtp_tx_doom(tx, EVENT_END_OF_DATA, &v);
+}
+
+void
+smtp_tx_delete(struct smtp_tx *tx, enum event ev, const struct verdict *v)
+{
+	OBJ_CHECK(tx, SMTP_TX_MAGIC);
+	CHECK(!tx->is_doomed);
+	tx->is_deleted = true;
+	tx->verdict = *v;
+	tx->verdict_event = ev;
+	tx_drop(tx);
+}
+
+void
+smtp_tx_remark(struct smtp_tx *tx, const struct verdict *v)
+{
+	if (v->rule[0] == '\0' || tx->is_doomed || tx->is_deleted)
+		return;
+	memcpy(tx->verdict.rule, v->rule, sizeof(v->rule));
+	memcpy(tx->verdict.evidence, v->evidence, sizeof(v->evidence));
+}
+
+void
+smtp_tx_expire(struct smtp_tx *tx)
+{
+	static const struct smtp_refusal why = {451, "4.3.2",
+						"Configuration has changed, try again"};
+	OBJ_CHECK(tx, SMTP_TX_MAGIC);
+	bool waits_for_rcpt = tx->phase == TX_RCPT;
+	struct smtp_session *s = tx->session;
+	if (tx->phase == TX_FINAL) {
+		// The verdict is in: only the backend's answer is missing, which needs no policy.
+		if (tx->scan != NULL)
+			scan_close(&tx->scan);
+	} else if (!tx->is_doomed) {
+		smtp_tx_doom_row(tx, &why);
+	}
+	smtp_policy_unpin(tx);
+	if (waits_for_rcpt)
+		smtp_relay_rcpt_refused(tx, &why);
+	smtp_session_settle(s);
+}

@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: Apache-2.0
+// tcp: the instance, its loop, and what users call. Runs on the owning worker. See tcp.h for the
+// contract, tcp_conn.h for the parts.
+//
+// The dead list: a connection that ends is taken out of the table, the timers and the lists at
+// once, but `gone` is called and the memory given back only by tcp_work, so users may end any
+// connection from any call. TIME_WAIT begins without the user: `gone` comes as soon as its last
+// bytes are taken.
+#include "dataplane/tcp_conn.h"
+
+#define TCP_WORK_EXTRA 64u // connections that become ready during a pass and are still served in it
+
+static bool
+open_tables(struct tcp *t, const struct tcp_args *a)
+{
+	if (!pool_init(&t->conns, a->mem, "connections", sizeof(struct tcp_conn), a->conns_max))
+		return false;
+	if (flow_init(&t->flows, a->mem, a->conns_max, t->key))
+		return true;
+	pool_fini(&t->conns);
+	return false;
+}
+
+struct tcp *
+tcp_open(const struct tcp_args *a)
+{
+	CHECK(a->conns_max > 0);
+	CHECK(a->window_bytes > 0);
+	CHECK(a->chunks != NULL);
+	CHECK(a->counters != NULL);
+	CHECK(a->mem != NULL);
+	CHECK(a->net != NULL && a->net->seg_get != NULL && a->net->seg_put != NULL);
+	struct tcp *t = mem_get(a->mem, sizeof(*t), "tcp");
+
+	if (t == NULL)
+		return NULL;
+	t->magic = TCP_MAGIC;
+	t->chunks = a->chunks;
+	t->counters = a->counters;
+	t->net = a->net;
+	t->net_ctx = a->net_ctx;
+	t->conns_max = a->conns_max;
+	t->mtu = a->mtu;
+	t->mem = a->mem;
+	tcp_settings(t, a->window_bytes, a->keepalive_s);
+	memcpy(&t->key, a->secret, sizeof(t->key));
+	rng_init(&t->rng, a->seed);
+	t->port_next = (uint32_t)rng_next(&t->rng);
+	list_init(&t->ready);
+	list_init(&t->blocked);
+	list_init(&t->dead);
+	list_init(&t->embryos);
+	list_init(&t->time_wait);
+	list_init(&t->drain);
+	wheel_init(&t->wheel, 0);
+	t->challenge_s = UINT64_MAX; // no second has begun
+	if (!open_tables(t, a)) {
+		mem_put(a->mem, t, sizeof(*t));
+		return NULL;
+	}
+	return t;
+}
+
+static void
+close_collect(void *ctx, uint32_t index)
+{
+	struct tcp *t = ctx;
+	struct tcp_conn *c = pool_at(&t->conns, index);
+
+	c->flags &= ~TF_FLOW; // the table goes as a whole
+	tcp_conn_die(c, TCP_GONE_CLOSED);
+}
+
+void
+tcp_close(struct tcp **tp)
+{
+	struct tcp *t = *tp;
+	struct list_node *n;
+
+	if (t == NULL)
+		return;
+	OBJ_CHECK(t, TCP_MAGIC);
+	*tp = NULL;
+	flow_each(&t->flows, close_collect, t);
+	while ((n = list_first(&t->drain)) != NULL)
+		tcp_conn_die(CONTAINER_OF(n, struct tcp_conn, node), TCP_GONE_CLOSED);
+	while ((n = list_first(&t->dead)) != NULL) {
+		struct tcp_conn *c = CONTAINER_OF(n, struct tcp_conn, work);
+
+		c->ops = NULL;
+		c->flags &= ~TF_RST_DUE;
+		tcp_conn_free(c);
+	}
+	CHECK(t->conns.used == 0);
+	flow_fini(&t->flows);
+	pool_fini(&t->conns);
+	t->magic = 0;
+	mem_put(t->mem, t, sizeof(*t));
+}
+
+bool
+tcp_listen(struct tcp *t, const struct ipaddr *addr, uint16_t port, tcp_accept_fn accept, void *ctx)
+{
+	static const struct ipaddr any;
+
+	OBJ_CHECK(t, TCP_MAGIC);
+	CHECK(accept != NULL);
+	CHECK(port != 0);
+	if (t->listener_count == TCP_LISTENERS_MAX)
+		return false;
+	t->listeners[t->listener_count++] = (struct tcp_listener){
+		.addr = *addr,
+		.port = port,
+		.is_any = ipaddr_eq(addr, &any),
+		.accept = accept,
+		.ctx = ctx,
+	};
+	return true;
+}
+
+void
+tcp_settings(struct tcp *t, uint32_t window_bytes, uint32_t keepalive_s)
+{
+	OBJ_CHECK(t, TCP_MAGIC);
+	// RFC 7323 2.3: a window must stay below 2^30.
+	t->window_bytes = MIN(MAX(window_bytes, 1u), (1u << 30) - 1);
+	t->keepalive_s = keepalive_s;
+}
+
+uint32_t
+tcp_conn_count(const struct tcp *t)
+{
+	OBJ_CHECK(t, TCP_MAGIC);
+	return t->conns.used;
+}
+
+void
+tcp_ready(struct tcp_conn *c)
+{
+	if (c->flags & (TF_READY | TF_BLOCKED | TF_DEAD))
+		return;
+	c->flags |= TF_READY;
+	list_push_back(&c->tcp->ready, &c->work);
+}
+
+bool
+tcp_challenge_allowed(struct tcp *t)
+{
+	if (t->challenge_s != t->now_s) {
+		// How many there are must not tell a stranger how many others were sent.
+		t->challenge_s = t->now_s;
+		t->challenge_left =
+			TCP_CHALLENGES_PER_S / 2 + rng_below(&t->rng, TCP_CHALLENGES_PER_S / 2 + 1);
+	}
+	if (t->challenge_left == 0)
+		return false;
+	t->challenge_left--;
+	return true;
+}
+
+void
+tcp_enter_time_wait(struct tcp_conn *c)
+{
+	CHECK(chunkq_is_empty(&c->sndq));
+	c->state = TCPS_TIME_WAIT;
+	c->rtx_ms = 0;
+	c->flags &= ~TF_PERSIST;
+	c->idle_ms = tcp_after(c, TCP_TIME_WAIT_MS);
+	tcp_ready(c); // `gone`, and its place among those that may be recycled
+}
+
+void
+tcp_finish(struct tcp_conn *c)
+{
+	CHECK(chunkq_is_empty(&c->sndq));
+	if (c->ops == NULL || tcp_rcv_is_drained(c)) {
+		tcp_conn_die(c, TCP_GONE_CLOSED);
+		return;
+	}
+	flow_remove(&c->tcp->flows, flow_hash(&c->tcp->flows, &c->path, sizeof(c->path)),
+		    pool_index(&c->tcp->conns, c));
+	c->flags &= ~(TF_FLOW | TF_PERSIST | TF_ACK_NOW);
+	c->state = TCPS_DRAIN;
+	c->rtx_ms = 0;
+	c->ack_ms = 0;
+	c->idle_ms = 0; // how long it may take is the user's own limit
+	list_push_back(&c->tcp->drain, &c->node);
+}
+
+uint32_t
+tcp_run(struct tcp *t, uint64_t now_us, uint32_t most)
+{
+	OBJ_CHECK(t, TCP_MAGIC);
+	CHECK(now_us >= t->now_us);
+	t->now_us = now_us;
+	t->now_ms = now_us / 1000;
+	t->now_ms32 = (uint32_t)t->now_ms;
+	t->now_s = (uint32_t)(t->now_ms / 1000);
+	if (t->wheel.now_ms >= t->now_ms && t->wheel.due == NULL)
+		return 0; // most loops: the millisecond is still the same
+	return wheel_run(&t->wheel, t->now_ms, most, tcp_timer_fire, t);
+}
+
+uint64_t
+tcp_next_ms(const struct tcp *t)
+{
+	OBJ_CHECK(t, TCP_MAGIC);
+	if (t->ready.count > 0 || t->dead.count > 0)
+		return t->now_ms;
+	uint64_t next = wheel_next_ms(&t->wheel);
+
+	return t->blocked.count > 0 ? MIN(next, t->now_ms + 1) : next;
+}
+
+// A connection whose TCP is over and whose user has had everything: tell it.
+static void
+work_settle(struct tcp_conn *c)
+{
+	if (c->state == TCPS_DRAIN) {
+		if (c->ops == NULL || tcp_rcv_is_drained(c))
+			tcp_conn_die(c, TCP_GONE_CLOSED);
+		return;
+	}
+	if (c->state != TCPS_TIME_WAIT || list_node_is_linked(&c->node))
+		return;
+	const struct tcp_user_ops *ops = c->ops;
+
+	if (ops != NULL && !tcp_rcv_is_drained(c))
+		return;
+	c->ops = NULL;
+	chunkq_clear(&c->rcvq, c->tcp->chunks);
+	if (ops != NULL)
+		ops->gone(c->user, c, TCP_GONE_CLOSED);
+	if (!tcp_is_dead(c)) // only now may it be recycled
+		list_push_back(&c->tcp->time_wait, &c->node);
+}
+
+static uint32_t
+work_conn(struct tcp_conn *c)
+{
+	struct tcp *t = c->tcp;
+	uint32_t work = 0;
+
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	CHECK(!tcp_is_dead(c));
+	if (tcp_is_forgotten(c))
+		chunkq_clear(&c->rcvq, t->chunks);
+	if (c->flags & TF_RESUME)
+		work += tcp_rcv_deliver(c);
+	if (!tcp_is_dead(c) && (c->flags & TF_STARVED) && pool_free_count(&t->chunks->pool) > 0) {
+		c->flags &= ~TF_STARVED;
+		work++;
+		if (c->ops != NULL)
+			c->ops->sent(c->user, c);
+	}
+	if (tcp_is_dead(c))
+		return work;
+	enum tcp_out out = tcp_out_work(c, &work);
+
+	if (out == TCP_OUT_MORE) {
+		tcp_ready(c);
+	} else if ((out == TCP_OUT_BLOCKED || (c->flags & TF_STARVED)) && !(c->flags & TF_READY)) {
+		c->flags |= TF_BLOCKED;
+		list_push_back(&t->blocked, &c->work);
+	}
+	tcp_timer_update(c);
+	work_settle(c); // last: the connection may be gone afterwards
+	return work;
+}
+
+static void
+work_reap(struct tcp_conn *c)
+{
+	const struct tcp_user_ops *ops = c->ops;
+
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	c->ops = NULL;
+	if (ops != NULL)
+		ops->gone(c->user, c, (enum tcp_gone)c->why);
+	tcp_conn_free(c);
+}
+
+uint32_t
+tcp_work(struct tcp *t)
+{
+	struct list_node *n;
+	uint32_t work = 0, count, i;
+
+	OBJ_CHECK(t, TCP_MAGIC);
+	while ((n = list_pop_front(&t->blocked)) != NULL) { // one more try each
+		struct tcp_conn *c = CONTAINER_OF(n, struct tcp_conn, work);
+
+		c->flags &= ~TF_BLOCKED;
+		tcp_ready(c);
+	}
+	count = 2 * t->ready.count + TCP_WORK_EXTRA;
+	for (i = 0; i < count && (n = list_pop_front(&t->ready)) != NULL; i++) {
+		struct tcp_conn *c = CONTAINER_OF(n, struct tcp_conn, work);
+
+		c->flags &= ~TF_READY;
+		work += work_conn(c);
+	}
+	count = t->dead.count + TCP_WORK_EXTRA;
+	for (i = 0; i < count && (n = list_first(&t->dead)) != NULL; i++, work++)
+		work_reap(CONTAINER_OF(n, struct tcp_conn, work));
+	return work;
+}
+
+uint32_t
+tcp_conn_room(const struct tcp_conn *c)
+{
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	if ((c->flags & (TF_DEAD | TF_FIN_QUEUED)) || c->sndq.bytes >= TCP_SEND_BYTES_MAX)
+		return 0;
+	const struct chunk *last = c->sndq.last;
+	uint64_t room = TCP_SEND_BYTES_MAX - c->sndq.bytes;
+	uint64_t memory = (uint64_t)pool_free_count(&c->tcp->chunks->pool) * CHUNK_DATA;
+
+	if (last != NULL)
+		memory += CHUNK_DATA - last->off - last->len;
+	return (uint32_t)MIN(room, memory);
+}
+
+uint32_t
+tcp_conn_write(struct tcp_conn *c, struct span s)
+{
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	if ((c->flags & (TF_DEAD | TF_FIN_QUEUED)) || c->sndq.bytes >= TCP_SEND_BYTES_MAX)
+		return 0;
+	s = span_sub(s, 0, TCP_SEND_BYTES_MAX - (uint32_t)c->sndq.bytes);
+	uint32_t n = chunkq_add(&c->sndq, c->tcp->chunks, s);
+
+	if (n < s.n)
+		c->flags |= TF_STARVED;
+	if (s.n > 0)
+		tcp_ready(c);
+	return n;
+}
+
+uint64_t
+tcp_conn_write_chunks(struct tcp_conn *c, struct chunkq *q)
+{
+	uint64_t moved = 0;
+
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	if (c->flags & (TF_DEAD | TF_FIN_QUEUED))
+		return 0;
+	while (q->first != NULL && c->sndq.bytes < TCP_SEND_BYTES_MAX) { // each turn moves a chunk
+		struct chunk *k = q->first;
+
+		OBJ_CHECK(k, CHUNK_MAGIC);
+		CHECK(q->count > 0 && q->bytes >= k->len);
+		q->first = k->next;
+		if (q->first == NULL)
+			q->last = NULL;
+		q->count--;
+		q->bytes -= k->len;
+		moved += k->len;
+		chunkq_push(&c->sndq, k);
+	}
+	if (moved > 0)
+		tcp_ready(c);
+	return moved;
+}
+
+uint32_t
+tcp_conn_unsent(const struct tcp_conn *c)
+{
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	return (uint32_t)c->sndq.bytes;
+}
+
+void
+tcp_conn_resume(struct tcp_conn *c)
+{
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	if (c->flags & TF_DEAD)
+		return;
+	c->flags |= TF_RESUME;
+	tcp_ready(c);
+}
+
+void
+tcp_conn_close(struct tcp_conn *c)
+{
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	if (c->flags & (TF_DEAD | TF_FIN_QUEUED))
+		return;
+	if (c->state == TCPS_SYN_SENT && chunkq_is_empty(&c->sndq)) {
+		tcp_conn_die(c, TCP_GONE_CLOSED); // nothing to bring over
+		return;
+	}
+	c->flags |= TF_FIN_QUEUED;
+	if (c->state == TCPS_ESTABLISHED)
+		c->state = TCPS_FIN_WAIT1;
+	else if (c->state == TCPS_CLOSE_WAIT)
+		c->state = TCPS_LAST_ACK;
+	else
+		CHECK(c->state == TCPS_SYN_SENT || c->state == TCPS_SYN_RCVD);
+	c->idle_ms = c->state == TCPS_SYN_SENT ? c->idle_ms : 0;
+	tcp_ready(c);
+}
+
+void
+tcp_conn_abort(struct tcp_conn *c)
+{
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	if (c->flags & TF_DEAD)
+		return;
+	if (c->state == TCPS_SYN_SENT || c->state == TCPS_TIME_WAIT || c->state == TCPS_DRAIN)
+		tcp_conn_die(c, TCP_GONE_CLOSED); // the peer needs no telling
+	else
+		tcp_conn_reset(c, TCP_GONE_CLOSED);
+}
+
+void
+tcp_conn_forget(struct tcp_conn *c)
+{
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	if (c->ops == NULL)
+		return;
+	c->ops = NULL;
+	c->user = NULL;
+	if (c->flags & TF_DEAD)
+		return;
+	if (c->state == TCPS_DRAIN) {
+		tcp_conn_die(c, TCP_GONE_CLOSED);
+		return;
+	}
+	tcp_conn_close(c);
+	if (c->flags & TF_DEAD)
+		return;
+	c->flags &= ~(TF_RESUME | TF_STARVED);
+	// Nobody above watches it any more: it must end by itself.
+	if (c->state != TCPS_TIME_WAIT && c->state != TCPS_SYN_SENT)
+		c->idle_ms = tcp_after(c, TCP_FIN_WAIT2_MS);
+	tcp_timer_update(c);
+	tcp_ready(c); // throws away what was queued for the user
+}
+
+const struct tcp_path *
+tcp_conn_path(const struct tcp_conn *c)
+{
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	return &c->path;
+}
+
+struct tcp *
+tcp_conn_tcp(struct tcp_conn *c)
+{
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	return c->tcp;
+}

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+// tcp_conn: the inside of TCP, shared by the tcp*.c files and by nobody else.
+//
+// What for: the layout of a connection and of the instance, and the calls between the parts: tcp.c
+// (what users call, the loop), tcp_open.c (birth and death of connections), tcp_seg.c (parsing),
+// tcp_in.c (the state machine of arriving segments), tcp_ack.c (acknowledgements, RTT, congestion,
+// recovery), tcp_rcv.c (reassembly, delivery, our window), tcp_out.c (segments that leave),
+// tcp_timer.c. Who calls it: the owning worker. Memory: connections come from one pool; chunks in
+// sndq, rcvq and ooo are the connection's until they are dropped. What can go wrong: see tcp.h.
+//
+// Rules inside: users are called only through tcp_call_*, and after each of these calls the
+// connection may be dead (TF_DEAD) or without a user. Dead connections keep their memory until
+// tcp_work reaps them, so nobody further up the stack ever holds a freed pointer. Output happens in
+// tcp_work (except duplicate ACKs and resets): whoever has something to send calls tcp_ready.
+#pragma once
+
+#include "control/base/bytes.h"
+#include "control/base/list.h"
+#include "control/base/pool.h"
+#include "control/base/rng.h"
+#include "control/base/wheel.h"
+#include "dataplane/flow.h"
+#include "dataplane/tcp.h"
+
+#define TCP_CONN_MAGIC 0x4e4e4f43u
+#define TCP_MAGIC 0x31504354u
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_PSH 0x08
+#define TCP_ACK 0x10
+
+#define TCP_HEADER_MIN 20u
+#define TCP_OPTIONS_MAX 40u
+#define TCP_WSCALE_MAX 14
+#define TCP_MSS_DEFAULT 536u
+#define TCP_MSS_MIN 64u // a peer that asks for less gets this: tiny segments are an attack
+#define TCP_MTU_MIN 576u
+#define TCP_RTO_MIN_MS 200u
+#define TCP_RTO_INITIAL_MS 1000u
+#define TCP_RTO_SYN_LOST_MS 3000u // RFC 6298 5.7
+#define TCP_RTO_MAX_MS 60000u
+#define TCP_BACKOFF_MAX 16u
+#define TCP_DELACK_MS 40u
+#define TCP_SYN_LIFE_MS 64000u // a SYN that could never be sent
+#define TCP_CWND_MAX (1u << 20)
+#define TCP_DUPACKS 3
+#define TCP_PAWS_IDLE_S (24u * 24 * 3600)
+#define TCP_PORT_MIN 16384u
+#define TCP_PORT_COUNT (65536u - TCP_PORT_MIN)
+#define TCP_PORT_TRIES 2048u
+#define TCP_OUT_BURST 64u         // segments of one connection in one pass
+#define TCP_CHALLENGES_PER_S 200u // half of it certain, half of it chance (CVE-2016-5696)
+#define TCP_STRAY_ACKS 8u         // answers to odd segments without data: per connection and 256 ms
+#define TCP_SACKED_MAX 3u
+#define TCP_SACK_BLOCKS_MAX 4u
+
+enum tcp_state { // RFC 9293 3.3.2; LISTEN is the listener table, CLOSED no object or one to be
+		 // reaped
+	TCPS_CLOSED,
+	TCPS_SYN_SENT,
+	TCPS_SYN_RCVD,
+	TCPS_ESTABLISHED,
+	TCPS_FIN_WAIT1,
+	TCPS_FIN_WAIT2,
+	TCPS_CLOSE_WAIT,
+	TCPS_CLOSING,
+	TCPS_LAST_ACK,
+	TCPS_TIME_WAIT,
+	TCPS_DRAIN, // both FINs are acknowledged, the user has not taken all bytes yet; not in the
+		    // flow table
+};
+
+enum tcp_flag {
+	TF_TS = 1u << 0,         // timestamps negotiated
+	TF_SACK = 1u << 1,       // SACK negotiated
+	TF_ACTIVE = 1u << 2,     // we opened it
+	TF_READY = 1u << 3,      // in the ready list
+	TF_DEAD = 1u << 4,       // in the dead list
+	TF_FLOW = 1u << 5,       // in the flow table
+	TF_ACK_NOW = 1u << 6,    // an ACK must leave with the next output
+	TF_SYN_DUE = 1u << 7,    // a SYN or SYN-ACK must be sent (again)
+	TF_SYN_LOST = 1u << 8,   // our SYN was sent more than once
+	TF_FIN_QUEUED = 1u << 9, // our FIN stands behind sndq
+	TF_FIN_ACKED = 1u << 10,
+	TF_FIN_EARLY = 1u << 11, // the peer's FIN is at fin_seq, but bytes before it are missing
+	TF_FIN_RCVD = 1u << 12,
+	TF_EOF_DONE = 1u << 13, // the user knows
+	TF_PAUSED = 1u << 14,   // recv took less than it was offered
+	TF_RESUME = 1u << 15,   // tcp_work shall deliver
+	TF_RECOVERY = 1u << 16, // fast recovery up to `recover`
+	TF_RTT = 1u << 17,      // rtt_seq is being timed
+	TF_PERSIST = 1u << 18,  // rtx_ms is the persist timer
+	TF_STARVED = 1u << 19, // a write found no chunk: `sent` is called when there are some again
+	TF_RST_DUE = 1u << 20, // the RST of an abort found no frame
+	TF_USED = 1u << 21,    // has had a user, so tcp_conn_forget is what took it away
+	TF_BLOCKED = 1u << 22, // found no frame: in the blocked list, not the ready list
+	TF_WSCALE = 1u << 23,  // window scaling negotiated
+};
+
+struct tcp_conn {
+	// --- line 0: which one it is, what every segment asks
+	uint32_t magic;
+	uint8_t state;
+	uint8_t snd_wscale, rcv_wscale;
+	uint8_t listener;
+	struct tcp_path path;
+	uint16_t mss; // payload of a full segment that we send: the option's value less timestamps
+	uint32_t flags;
+	uint32_t snd_wnd_max; // largest window that the peer ever offered
+	uint32_t srtt8;       // ms * 8; 0: no sample yet
+	uint32_t rttvar4;     // ms * 4
+	// --- line 1: sequence numbers
+	uint32_t rcv_nxt;
+	uint32_t rcv_edge; // right edge of the window as advertised: what is enforced
+	uint32_t snd_una;
+	uint32_t snd_nxt;  // goes back to snd_una after a timeout
+	uint32_t snd_max;  // end of what was ever sent
+	uint32_t snd_edge; // right edge of the peer's window
+	uint32_t snd_wl1, snd_wl2;
+	uint32_t cwnd, ssthresh;
+	uint32_t last_ack_sent; // RFC 7323 4.3
+	uint32_t ts_recent;
+	uint32_t ts_recent_s; // when it was taken, seconds of our clock
+	uint32_t ts_offset;
+	uint32_t window; // bytes of rcvq that we allow
+	uint32_t recover;
+	// --- line 2: queues
+	struct chunkq sndq; // from snd_una on
+	struct chunkq rcvq; // in order, not taken by the user yet; ends at rcv_nxt
+	// --- line 3: time; deadlines are ms of our clock modulo 2^32, 0: off
+	struct wheel_node timer; // armed for the earliest of the three, or earlier
+	struct tcp *tcp;
+	uint32_t rtx_ms;  // retransmission, or persist
+	uint32_t ack_ms;  // delayed ACK
+	uint32_t idle_ms; // keepalive, or the end of FIN_WAIT2, TIME_WAIT, a forgotten connection
+	uint32_t rto_ms;  // before back-off
+	uint32_t last_send_ms;
+	uint16_t keepalive_s;
+	uint8_t stray_tick, stray_count; // limits answers to odd segments
+	// --- line 4: user, lists
+	const struct tcp_user_ops *ops; // NULL: no user
+	void *user;
+	struct list_node work; // ready, blocked or dead list
+	struct list_node node; // embryonic, TIME_WAIT or drain list
+	struct chunk *ooo; // out of order, ascending and disjoint; tag: sequence number, age << 32
+	struct chunk *snd_chunk; // where the last copy ended: makes sending O(1) along a long queue
+	// --- line 5
+	uint32_t snd_chunk_seq;
+	uint32_t rtt_seq, rtt_start_ms;
+	uint32_t high_rxt; // recovery: holes below it were sent again
+	uint32_t cc_acked;
+	uint32_t fin_seq;
+	uint32_t unacked; // bytes received since our last ACK
+	uint16_t rcv_mss; // largest payload seen
+	uint16_t adv_mss; // what we offered
+	uint8_t retries, backoff, probes, dupacks;
+	uint8_t rtx_credit; // holes that may be sent again now
+	uint8_t ooo_count, sacked_count, why;
+	struct {
+		uint32_t start, end;
+	} sacked[TCP_SACKED_MAX]; // what the peer holds above snd_una, ascending
+};
+static_assert(sizeof(struct tcp_conn) == 6 * CACHE_LINE, "six lines");
+static_assert(offsetof(struct tcp_conn, rcv_nxt) == 1 * CACHE_LINE, "line 1");
+static_assert(offsetof(struct tcp_conn, sndq) == 2 * CACHE_LINE, "line 2");
+static_assert(offsetof(struct tcp_conn, timer) == 3 * CACHE_LINE, "line 3");
+static_assert(offsetof(struct tcp_conn, ops) == 4 * CACHE_LINE, "line 4");
+static_assert(offsetof(struct tcp_conn, snd_chunk_seq) == 5 * CACHE_LINE, "line 5");
+static_assert(sizeof(struct tcp_path) == 38, "no padding: it is hashed as bytes");
+
+struct tcp_listener {
+	struct ipaddr addr;
+	uint16_t port;
+	bool is_any;
+	tcp_accept_fn accept;
+	void *ctx;
+};
+
+struct tcp {
+	uint32_t magic;
+	uint32_t now_ms32, now_s;
+	uint64_t now_us, now_ms;
+	struct chunk_pool *chunks;
+	struct counters *counters;
+	const struct tcp_net_ops *net;
+	void *net_ctx;
+	uint32_t conns_max, window_bytes, keepalive_s;
+	uint16_t mtu;
+	uint32_t port_next;
+	uint32_t ooo_age; // counts out-of-order arrivals: orders SACK blocks
+	uint64_t challenge_s;
+	uint32_t challenge_left;
+	uint32_t listener_count;
+	struct siphash_key key;
+	struct rng rng;
+	struct list ready, blocked, dead, embryos, time_wait, drain;
+	struct pool conns;
+	struct flow_table flows;
+	struct tcp_listener listeners[TCP_LISTENERS_MAX];
+	struct mem_source *mem;
+	struct wheel wheel;
+};
+
+#define TCP_OPT_MSS 1u
+#define TCP_OPT_WSCALE 2u
+#define TCP_OPT_SACK_OK 4u
+#define TCP_OPT_TS 8u
+
+struct tcp_seg {                // an arrived segment
+	uint32_t seq, ack, wnd; // wnd as it stands in the header
+	uint32_t tsval, tsecr;
+	struct span data;
+	uint16_t mss;
+	uint8_t flags, opts, wscale, sack_count;
+	struct {
+		uint32_t start, end;
+	} sack[TCP_SACK_BLOCKS_MAX];
+};
+
+static inline bool
+seq_lt(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) < 0;
+}
+
+static inline bool
+seq_le(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) <= 0;
+}
+
+static inline uint32_t
+seq_max(uint32_t a, uint32_t b)
+{
+	return seq_lt(a, b) ? b : a;
+}
+
+static inline uint32_t
+seq_min(uint32_t a, uint32_t b)
+{
+	return seq_lt(a, b) ? a : b;
+}
+
+// Bytes and FIN that sndq stands for end here.
+static inline uint32_t
+tcp_snd_end(const struct tcp_conn *c)
+{
+	return c->snd_una + (uint32_t)c->sndq.bytes;
+}
+
+// Is there anything that was not sent, or not again after a timeout?
+static inline bool
+tcp_has_unsent(const struct tcp_conn *c)
+{
+	bool is_fin = (c->flags & (TF_FIN_QUEUED | TF_FIN_ACKED)) == TF_FIN_QUEUED;
+
+	return seq_lt(c->snd_nxt, tcp_snd_end(c) + is_fin);
+}
+
+static inline bool
+tcp_is_dead(const struct tcp_conn *c)
+{
+	return (c->flags & TF_DEAD) != 0;
+}
+
+static inline bool
+tcp_is_forgotten(const struct tcp_conn *c)
+{
+	return c->ops == NULL && (c->flags & TF_USED) != 0;
+}
+
+// tcp_open.c
+struct tcp_conn *must_use tcp_conn_new(struct tcp *t, const struct tcp_path *path, bool is_active);
+void tcp_conn_die(struct tcp_conn *c,
+		  enum tcp_gone why); // `gone` and the memory follow in tcp_work
+void tcp_conn_reset(struct tcp_conn *c, enum tcp_gone why); // the same with an RST
+void tcp_conn_free(struct tcp_conn *c);
+uint32_t tcp_isn(const struct tcp *t, const struct tcp_path *path);
+uint16_t tcp_mss_for(const struct ipaddr *laddr, uint16_t mtu);
+void tcp_drop_oldest(struct tcp *t, struct list *l);
+struct tcp_listener *tcp_listener_find(struct tcp *t, const struct tcp_path *path);
+uint32_t tcp_flow_find(const struct tcp *t, uint64_t hash, const struct tcp_path *path);
+
+// tcp.c
+void tcp_ready(struct tcp_conn *c);
+void tcp_enter_time_wait(struct tcp_conn *c);
+void tcp_finish(struct tcp_conn *c); // both FINs acknowledged, no TIME_WAIT
+bool tcp_challenge_allowed(struct tcp *t);
+
+// tcp_seg.c
+must_use bool tcp_seg_parse(struct tcp_seg *s, struct span raw);
+
+// tcp_ack.c
+void tcp_ack_open(struct tcp_conn *c, const struct tcp_seg *s); // the ACK of our SYN
+void tcp_ack_input(struct tcp_conn *c, const struct tcp_seg *s);
+void tcp_ack_window(struct tcp_conn *c, const struct tcp_seg *s, uint32_t wnd);
+uint32_t tcp_cwnd_initial(const struct tcp_conn *c);
+void tcp_ack_timeout(struct tcp_conn *c); // the retransmission timer has expired
+
+// tcp_rcv.c
+void tcp_rcv_input(struct tcp_conn *c, const struct tcp_seg *s);
+uint32_t tcp_rcv_deliver(struct tcp_conn *c); // returns calls made
+uint16_t tcp_rcv_window(struct tcp_conn *c, bool is_syn);
+uint32_t tcp_rcv_sack(const struct tcp_conn *c, uint32_t blocks[][2], uint32_t most);
+void tcp_rcv_clear_ooo(struct tcp_conn *c);
+bool tcp_rcv_is_drained(const struct tcp_conn *c); // the user has had everything, eof too
+
+// tcp_out.c
+enum tcp_out { TCP_OUT_DONE, TCP_OUT_MORE, TCP_OUT_BLOCKED };
+enum tcp_out tcp_out_work(struct tcp_conn *c, uint32_t *sent);
+void tcp_out_ack_now(struct tcp_conn *c); // at once; later when there is no frame
+bool tcp_out_probe(struct tcp_conn *c);
+bool tcp_out_keepalive(struct tcp_conn *c);
+bool tcp_out_force(struct tcp_conn *c); // a small segment into a small window
+bool tcp_out_rst(struct tcp_conn *c);
+void tcp_out_rst_for(struct tcp *t, const struct tcp_path *path, const struct tcp_seg *s);
+void tcp_out_stray_ack(struct tcp_conn *c, bool is_limited); // to a segment that was not accepted
+void tcp_out_challenge(struct tcp_conn *c);
+
+// tcp_timer.c
+void tcp_timer_fire(void *ctx, struct wheel_node *n, uint64_t now_ms);
+void tcp_timer_update(struct tcp_conn *c); // files the earliest deadline
+void tcp_timer_keepalive(struct tcp_conn *c);
+uint32_t tcp_timer_rto(const struct tcp_conn *c); // backed off
+static inline uint32_t
+tcp_after(const struct tcp_conn *c, uint32_t ms)
+{
+	uint32_t d = c->tcp->now_ms32 + ms;
+
+	return d == 0 ? 1 : d;
+}

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: Apache-2.0
+// worker: the loop's one turn, and the opening of what a worker owns. Everything runs on the
+// worker's own core, but for worker_policy_offer and worker_policy_uses, which any thread may
+// call.
+
+#include "dataplane/worker.h"
+
+#include <string.h>
+
+#define WORKER_MAGIC 0x4b524f57u
+#define WORKER_TIMERS 256u      // timers that fire in one turn, in TCP and in SMTP each
+#define WORKER_COMMANDS 4u      // commands that are taken in one turn
+
+struct worker {
+	uint32_t magic;
+	uint32_t index, cpu;
+	uint32_t iface_count;
+	struct net_iface iface[NET_IFACES_MAX];
+	const struct policy_use *policy; // in force for new transactions
+	struct counters *counters;
+	struct ring *commands;
+	struct region_worker_state *state;
+	struct mem_source *mem;
+	uint64_t loops;
+	struct net *net;
+	struct tcp *tcp;
+	struct smtp *smtp;
+	struct scanner *scanner;
+	bool has_chunks, has_match;
+	bool has_old_policies; // transactions may still hold some
+	struct chunk_pool chunks;
+	struct report report;
+	// What other threads touch: a line of its own.
+	const struct policy_use *offered __attribute__((aligned(CACHE_LINE)));
+	uint64_t generation; // of `policy`; stored after `held`
+	uint64_t held[SMTP_POLICIES_MAX];
+};
+
+// --- opening ---
+
+static uint16_t
+mtu_of(const struct worker *w)
+{
+	uint16_t mtu = UINT16_MAX;
+
+	for (uint32_t i = 0; i < w->iface_count; i++)
+		mtu = MIN(mtu, w->iface[i].port->mtu);
+	return mtu;
+}
+
+// A session may hold two connections, its own and its backend's; the fourth part is for those that
+// are closing while their session is gone already.
+static bool
+open_network(struct worker *w, const struct worker_args *a)
+{
+	const struct policy_settings *s = a->policy->view.settings;
+	const struct net_args net = {
+		.ifaces = w->iface,
+		.iface_count = w->iface_count,
+		.counters = w->counters,
+		.mem = w->mem,
+		.port_is_mine = a->port_is_mine,
+		.ctx = a->port_ctx,
+	};
+	struct tcp_args tcp = {
+		.conns_max = 4 * s->machine_sessions_max,
+		.window_bytes = s->limits_window_bytes_max,
+		.keepalive_s = s->timeouts_keepalive_s,
+		.seed = a->seed,
+		.mtu = mtu_of(w),
+		.chunks = &w->chunks,
+		.counters = w->counters,
+		.mem = w->mem,
+		.net = &net_tcp_ops,
+	};
+
+	memcpy(tcp.secret, a->secret, sizeof(tcp.secret));
+	w->net = net_open(&net);
+	if (w->net == NULL)
+		return false;
+	tcp.net_ctx = w->net;
+	w->tcp = tcp_open(&tcp);
+	if (w->tcp == NULL)
+		return false;
+	net_bind_tcp(w->net, w->tcp);
+	return true;
+}
+
+static bool
+open_scanner(struct worker *w, const struct worker_args *a)
+{
+	const struct policy_settings *s = a->policy->view.settings;
+	const struct scanner_args args = {
+		.worker = w->index,
+		.scans_max = s->machine_scans_max,
+		.counters = w->counters,
+		.mem = w->mem,
+	};
+
+	w->has_match = match_thread_init(w->mem, s->machine_scans_max * SCAN_STREAMS_MAX);
+	if (!w->has_match)
+		return false;
+	w->scanner = scanner_open(&args);
+	return w->scanner != NULL;
+}
+
+static bool
+open_smtp(struct worker *w, const struct worker_args *a, uint64_t now_us, struct strbuf *why)
+{
+	struct ipaddr addr[NET_IFACES_MAX] = {0};
+	const struct smtp_args args = {
+		.tcp = w->tcp,
+		.chunks = &w->chunks,
+		.scanner = w->scanner,
+		.counters = w->counters,
+		.report = &w->report,
+		.mem = w->mem,
+		.policy = w->policy,
+		.iface_addr = addr,
+		.worker = w->index,
+		.seed = a->seed ^ 0x736d7470, // another stream than TCP's
+		.trace = a->trace,
+		.trace_ctx = a->trace_ctx,
+	};
+
+	for (uint32_t i = 0; i < w->iface_count; i++)
+		addr[i] = w->iface[i].addr;
+	w->smtp = smtp_open(&args, now_us, why);
+	return w->smtp != NULL;
+}
+
+static void
+worker_publish(struct worker *w)
+{
+	struct counters *c = w->counters;
+
+	counter_add(&c->chunks_used, w->chunks.pool.used - c->chunks_used);
+	counter_add(&c->connections_open, tcp_conn_count(w->tcp) - c->connections_open);
+	counter_add(&c->sessions_open, smtp_session_count(w->smtp) - c->sessions_open);
+	if (w->state == NULL)
+		return;
+	__atomic_store_n(&w->state->loops, w->loops, __ATOMIC_RELAXED);
+	__atomic_store_n(&w->state->generation, w->policy->generation, __ATOMIC_RELAXED);
+}
+
+struct worker *
+worker_open(const struct worker_args *a, uint64_t now_us, struct strbuf *why)
+{
+	CHECK(a->iface_count > 0);
+	CHECK(a->iface_count <= NET_IFACES_MAX);
+	CHECK(a->policy != NULL);
+	CHECK(a->counters != NULL);
+	struct worker *w = mem_get(a->mem, sizeof(*w), "worker");
+
+	if (w == NULL) {
+		strbuf_add_str(why, "no memory for the worker");
+		return NULL;
+	}
+	w->magic = WORKER_MAGIC;
+	w->index = a->index;
+	w->cpu = a->cpu;
+	w->iface_count = a->iface_count;
+	for (uint32_t i = 0; i < a->iface_count; i++)
+		w->iface[i] = a->ifaces[i];
+	w->policy = w->offered = a->policy;
+	w->generation = a->policy->generation;
+	w->counters = a->counters;
+	w->commands = a->commands;
+	w->state = a->state;
+	w->mem = a->mem;
+	w->report = (struct report){
+		.events = a->events, .counters = a->counters, .worker = (uint8_t)a->index};
+	uint32_t chunks = a->policy->view.settings->machine_chunks;
+	w->has_chunks = chunk_pool_init(&w->chunks, w->mem, chunks);
+	if (!w->has_chunks || !open_network(w, a) || !open_scanner(w, a)) {
+		strbuf_addf(
+			why,
+			"no memory for worker %u: lower machine.chunks, sessions_max or scans_max",
+			w->index);
+		worker_close(&w);
+		return NULL;
+	}
+	net_run(w->net, now_us);
+	tcp_run(w->tcp, now_us, 0);
+	if (!open_smtp(w, a, now_us, why)) {
+		worker_close(&w);
+		return NULL;
+	}
+	counter_add(&w->counters->chunks_cap, chunks - w->counters->chunks_cap);
+	if (w->state != NULL) {
+		w->state->cpu = a->cpu;
+		w->state->node = a->node;
+	}
+	worker_publish(w);
+	return w;
+}
+
+void
+worker_close(struct worker **wp)
+{
+	struct worker *w = *wp;
+
+	if (w == NULL)
+		return;
+	OBJ_CHECK(w, WORKER_MAGIC);
+	*wp = NULL;
+	// From the top down: each layer still has what it stands on while it closes.
+	if (w->smtp != NULL)
+		smtp_close(&w->smtp);
+	if (w->scanner != NULL)
+		scanner_close(&w->scanner);
+	if (w->has_match)
+		match_thread_fini();
+	if (w->tcp != NULL)
+		tcp_close(&w->tcp);
+	net_close(&w->net);
+	if (w->has_chunks)
+		chunk_pool_fini(&w->chunks);
+	w->magic = 0;
+	mem_put(w->mem, w, sizeof(*w));
+}
+
+// --- the loop ---
+
+static uint32_t
+poll_rx(struct worker *w)
+{
+	struct frame burst[PORT_BURST];
+	uint32_t total = 0;
+
+	for (uint32_t i = 0; i < w->iface_count; i++) {
+		struct port *p = w->iface[i].port;
+		uint32_t count = p->ops->rx(p, burst, PORT_BURST);
+		CHECK(count <= PORT_BURST);
+		for (uint32_t k = 0; k < MIN(count, 4u); k++)
+			__builtin_prefetch(burst[k].data);
+		for (uint32_t k = 0; k < count; k++) {
+			if (k + 4 < count)
+				__builtin_prefetch(burst[k + 4].data);
+			net_input(w->net, i, &burst[k]);
+			p->ops->rx_free(p, &burst[k]);
+		}
+		total += count;
+	}
+	if (total > 0)
+		COUNT_N(w->counters, RX_FRAMES, total);
+	return total;
+}
+
+static uint32_t
+poll_commands(struct worker *w)
+{
+	struct command c;
+	uint32_t count = 0;
+
+	if (w->commands == NULL)
+		return 0;
+	while (count < WORKER_COMMANDS && ring_get(w->commands, &c)) {
+		count++;
+		COUNT(w->counters, COMMANDS_CONTROL);
+		switch (c.kind) { // another process wrote it: any value is possible
+		case COMMAND_SESSION_LIST:
+			smtp_session_list(w->smtp, c.request);
+			break;
+		default:
+			COUNT(w->counters, COMMANDS_CONTROL_BAD);
+			break;
+		}
+	}
+	return count;
+}
+
+// What the main thread may free: see worker_policy_uses. False: nothing but the newest is in use.
+static bool
+publish_policies(struct worker *w)
+{
+	uint64_t held[SMTP_POLICIES_MAX];
+	bool has_old = false;
+
+	smtp_policy_held(w->smtp, held);
+	for (uint32_t i = 0; i < SMTP_POLICIES_MAX; i++) {
+		__atomic_store_n(&w->held[i], held[i], __ATOMIC_RELAXED);
+		has_old |= held[i] != 0 && held[i] != w->policy->generation;
+	}
+	__atomic_store_n(&w->generation, w->policy->generation, __ATOMIC_RELEASE);
+	return has_old;
+}
+
+// The quiet point: between two turns nothing of this worker looks at a policy, but for the
+// transactions, which hold theirs until they end.
+static uint32_t
+poll_policy(struct worker *w)
+{
+	const struct policy_use *p = __atomic_load_n(&w->offered, __ATOMIC_ACQUIRE);
+	uint32_t work = 0;
+
+	if (unlikely(p != w->policy)) {
+		CHECK(p->generation > w->policy->generation);
+		smtp_policy(w->smtp, p);
+		tcp_settings(w->tcp, p->view.settings->limits_window_bytes_max,
+			     p->view.settings->timeouts_keepalive_s);
+		w->policy = p;
+		COUNT(w->counters, POLICY_SWITCHES);
+		work = 1;
+		w->has_old_policies = true;
+	}
+	if (unlikely(w->has_old_policies))
+		w->has_old_policies = publish_policies(w);
+	return work;
+}
+
+uint32_t
+worker_poll(struct worker *w, uint64_t now_us, uint64_t wall_us)
+{
+	OBJ_CHECK(w, WORKER_MAGIC);
+	w->report.wall_us = wall_us;
+	net_run(w->net, now_us);
+	// TCP and the sessions take the time before they get segments.
+	uint32_t work = tcp_run(w->tcp, now_us, WORKER_TIMERS);
+	work += smtp_run(w->smtp, now_us, wall_us, WORKER_TIMERS);
+	work += poll_rx(w);
+	work += tcp_work(w->tcp);
+	net_flush(w->net);
+	work += poll_commands(w);
+	work += poll_policy(w);
+	w->loops++;
+	COUNT(w->counters, LOOPS);
+	if (work > 0) {
+		COUNT(w->counters, LOOPS_BUSY);
+		worker_publish(w);
+	} else if ((w->loops & 1023) == 0) {
+		worker_publish(w); // an idle worker still shows that it lives
+	}
+	return work;
+}
+
+void
+worker_frame(struct worker *w, uint32_t iface, const struct frame *f)
+{
+	OBJ_CHECK(w, WORKER_MAGIC);
+	CHECK(iface < w->iface_count);
+	if ((f->flags & FRAME_LEARN_ONLY) == 0)
+		COUNT(w->counters, RX_FRAMES);
+	net_input(w->net, iface, f);
+}
+
+uint64_t
+worker_next_us(const struct worker *w)
+{
+	OBJ_CHECK(w, WORKER_MAGIC);
+	uint64_t ms = MIN(tcp_next_ms(w->tcp), smtp_next_ms(w->smtp));
+	uint64_t us = ms == UINT64_MAX ? UINT64_MAX : ms * 1000;
+
+	return MIN(us, net_next_us(w->net));
+}
+
+void
+worker_policy_offer(struct worker *w, const struct policy_use *p)
+{
+	CHECK(p != NULL);
+	__atomic_store_n(&w->offered, p, __ATOMIC_RELEASE);
+}
+
+bool
+worker_policy_uses(const struct worker *w, uint64_t generation)
+{
+	OBJ_CHECK(w, WORKER_MAGIC);
+	// A policy that is not the newest here gets no new transactions, so its entry in `held` can
+	// only go; entries of one generation never move.
+	if (generation >= __atomic_load_n(&w->generation, __ATOMIC_ACQUIRE))
+		return true;
+	for (uint32_t i = 0; i < SMTP_POLICIES_MAX; i++)
+		if (__atomic_load_n(&w->held[i], __ATOMIC_RELAXED) == generation)
+			return true;
+	return false;
+}

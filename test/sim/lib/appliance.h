@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// appliance: a whole worker between a client machine and a backend machine, on the virtual clock.
+//
+//   client (net + tcp) ==link== worker (all of the dataplane) ==link== backend (net + tcp)
+//
+// What for: session scripts, the simulation and the pipeline bench. Who calls it: one thread. Memory:
+// heap, freed by appliance_close. Nothing here is a stand-in: the worker is the product's, the peers are
+// made of its own network stack; only the wire is simulated.
+#pragma once
+
+#include "dataplane/worker.h"
+#include "test/sim/lib/endpoint.h"
+#include "test/sim/lib/testpolicy.h"
+#include "test/sim/lib/vnet.h"
+
+#define APPLIANCE_LOG_MAX 4096 // log records kept; later ones are dropped
+#define APPLIANCE_POLICIES_MAX 64
+
+struct appliance_args {
+	struct testpolicy *policy;
+	uint64_t seed;
+	struct vnet_path client_link, backend_link; // all zero: a perfect wire
+	uint32_t window_bytes;                             // of the two peers; 0: 256 KiB
+	event_trace_fn trace;                              // NULL: none
+	void *trace_ctx;
+	uint32_t peer_conns; // connections of each peer; 0: 1024
+	bool no_log;         // without an event ring
+};
+
+struct appliance {
+	uint64_t now_us;
+	struct vnet *net;
+	struct vnet_host client, backend;
+	struct worker *worker;
+	struct counters *counters;
+	const struct policy_use *policy[APPLIANCE_POLICIES_MAX];
+	uint32_t policy_count;
+	void *ring_mem;
+	struct ring events;
+	struct logrec *log; // messages and session ends, oldest first
+	uint32_t log_count;
+	uint64_t worker_cycles; // TSC cycles spent in worker_poll, all in all
+};
+
+struct appliance *must_use appliance_open(const struct appliance_args *args, struct strbuf *why);
+void appliance_close(struct appliance **a);
+// Polls all three once, and when nobody had work jumps to the next instant at which something can happen.
+// False: that lies behind limit_us (the clock stays).
+bool appliance_step(struct appliance *a, uint64_t limit_us);
+void appliance_goto(struct appliance *a, uint64_t now_us); // the clock only; nothing may be due before
+must_use bool appliance_policy(struct appliance *a, struct testpolicy *p, struct strbuf *why);

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// segwire: two TCP instances back to back over a simulated wire of segments, on a virtual clock.
+//
+// What for: property tests of the endpoint: loss, duplication, reordering, delay, missing frames,
+// all from one seed. Who calls it: tests. Memory: segments on the heap, freed by segwire_fini; the
+// instances are made and closed here. What can go wrong: a broken rule of the protocol is noted in
+// `fault` (the first one; NULL: none) by a checker that sees every segment that leaves: nobody
+// sends beyond the window that the other end has advertised (one byte of probe excepted), nobody
+// takes an advertised edge back (by more than the rounding of a scaled window), nobody acknowledges
+// what was not sent.
+#pragma once
+
+#include "control/base/rng.h"
+#include "dataplane/tcp.h"
+
+#define SEGWIRE_FLOWS_MAX 64
+
+struct segwire_args {
+	uint64_t seed;
+	uint32_t loss_ppm, dup_ppm, reorder_ppm, frameless_ppm; // per million
+	uint32_t delay_us, jitter_us;
+	uint32_t window_bytes[2];
+	uint32_t chunks[2];
+	uint32_t conns_max;
+	uint32_t keepalive_s;
+	uint16_t mtu[2];
+};
+
+struct segwire_seg {
+	struct segwire_seg *next;
+	uint64_t due_us;
+	uint32_t size;
+	int to;
+	struct tcp_path path; // as the receiver sees it
+	uint8_t data[];
+};
+
+struct segwire_flow { // what the checker knows of one connection; index: the end that sent it
+	uint16_t port[2];
+	bool has_edge[2], has_syn[2], has_wscale[2];
+	uint32_t edge[2], max[2]; // right edge advertised; end of what was sent
+	uint8_t wscale[2];
+};
+
+struct segwire;
+
+struct segwire_port {
+	struct segwire *w;
+	int end;
+};
+
+struct segwire {
+	struct tcp *tcp[2];
+	struct chunk_pool chunks[2];
+	struct counters counters[2];
+	struct segwire_port port[2];
+	struct ipaddr addr[2];
+	struct segwire_args args;
+	struct rng rng;
+	uint64_t now_us;
+	struct segwire_seg *queue; // by due time
+	struct segwire_seg *being_written;
+	struct segwire_flow flow[SEGWIRE_FLOWS_MAX];
+	uint32_t flow_count;
+	uint64_t segments, lost;
+	const char *fault;
+};
+
+void segwire_init(struct segwire *w, const struct segwire_args *args);
+void segwire_fini(struct segwire *w);
+// Lets time pass until `until_us` or until nothing can happen any more. False: nothing is left to
+// happen.
+bool segwire_run(struct segwire *w, uint64_t until_us);
+extern const struct tcp_net_ops segwire_net_ops;

@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of what is made of DPDK: its arguments, a real port (net_ring looped back on itself, no
+// root, no hugepages), and the spreading of flows over workers.
+
+#include <criterion/criterion.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_thash.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control/abi/policy_build.h"
+#include "control/base/bytes.h"
+#include "control/base/rng.h"
+#include "dataplane/eal.h"
+#include "dataplane/port_dpdk.h"
+
+#define DEVICE "net_ring0"
+
+static uint32_t
+some_cpu(uint32_t nth) // of those that we may use; wraps
+{
+	cpu_set_t ours;
+	uint32_t seen = 0;
+
+	cr_assert_eq(sched_getaffinity(0, sizeof(ours), &ours), 0);
+	nth %= (uint32_t)CPU_COUNT(&ours);
+	for (uint32_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &ours) && seen++ == nth)
+			return cpu;
+	cr_assert(false, "no CPU");
+	return 0;
+}
+
+struct made {
+	void *image;
+	struct policy_view view;
+};
+
+static struct policy_str
+text(struct policy_build *b, const char *s)
+{
+	return policy_build_str(b, span_str(s));
+}
+
+static void
+policy_make(struct made *m, const char *const *device, uint32_t devices, const uint32_t *cpu,
+	    uint32_t cpus, bool hugepages)
+{
+	struct policy_build *b = policy_build_open();
+	char mem[200];
+	struct strbuf why;
+	size_t size;
+
+	policy_build_settings(b)->machine_memory_mib = 128;
+	policy_build_settings(b)->machine_hugepages = hugepages;
+	for (uint32_t i = 0; i < devices; i++) {
+		char name[2] = {(char)('a' + i), 0};
+		const struct policy_port p = {
+			.name = text(b, name),
+			.device = text(b, device[i]),
+			.address = ipaddr_v4(0x0a000001 + (i << 8)),
+			.prefix_bits = 120,
+		};
+		policy_build_row(b, POLICY_PORTS, &p, sizeof(p));
+	}
+	for (uint32_t i = 0; i < cpus; i++) {
+		const struct policy_core c = {.cpu = cpu[i]};
+		policy_build_row(b, POLICY_CORES, &c, sizeof(c));
+	}
+	const struct policy_listener l = {.tcp_port = 25};
+	policy_build_row(b, POLICY_LISTENERS, &l, sizeof(l));
+	const struct policy_hop h = {
+		.name = text(b, "mail"), .address = ipaddr_v4(0x0a000002), .tcp_port = 25};
+	policy_build_row(b, POLICY_HOPS, &h, sizeof(h));
+	m->image = policy_build_finish(b, 1, &size);
+	policy_build_close(&b);
+	cr_assert_not_null(m->image);
+	strbuf_init(&why, mem, sizeof(mem));
+	cr_assert_eq(policy_view_open(&m->view, m->image, size, &why), POLICY_OK, "%s", mem);
+}
+
+static bool
+has_arg(const struct eal_args *a, const char *want)
+{
+	for (uint32_t i = 0; i < a->count; i++)
+		if (strcmp(a->argv[i], want) == 0)
+			return true;
+	return false;
+}
+
+// --- arguments ---
+
+Test(eal, arguments_follow_the_policy)
+{
+	static const char *const devices[] = {"net_af_packet0,iface=x0", "net_tap1,iface=t"};
+	static const char *const pci[] = {"0000:03:00.0"};
+	uint32_t cpu = some_cpu(0);
+	struct eal_args *a = calloc(1, sizeof(*a)), *other = calloc(1, sizeof(*other));
+	char mem[200];
+	struct strbuf why;
+	struct made m;
+
+	strbuf_init(&why, mem, sizeof(mem));
+	policy_make(&m, devices, 2, &cpu, 1, false);
+	cr_assert(eal_args_build(a, &m.view, "/run/one", &why), "%s", mem);
+	cr_assert(has_arg(a, "--no-pci"));
+	cr_assert(has_arg(a, "--no-huge"));
+	cr_assert(has_arg(a, "--no-telemetry"));
+	cr_assert(has_arg(a, "128"));
+	cr_assert(has_arg(a, "--vdev=net_af_packet0,iface=x0,qpairs=1,framesz=2048,framecnt=1024"));
+	cr_assert(has_arg(a, "--vdev=net_tap1,iface=t"));
+	cr_assert_null(a->argv[a->count]);
+	cr_assert(eal_args_build(other, &m.view, "/run/two", &why));
+	cr_assert_str_neq(a->argv[1], other->argv[1], "two run directories, one prefix");
+	free(m.image);
+
+	policy_make(&m, pci, 1, &cpu, 1, true);
+	cr_assert(eal_args_build(a, &m.view, "/run/one", &why));
+	cr_assert(has_arg(a, "-a"));
+	cr_assert(has_arg(a, "0000:03:00.0"));
+	cr_assert(has_arg(a, "--in-memory"));
+	cr_assert(!has_arg(a, "--no-pci") && !has_arg(a, "--no-huge"));
+	free(m.image);
+
+	cpu = 1000;
+	policy_make(&m, pci, 1, &cpu, 1, true);
+	cr_assert(!eal_args_build(a, &m.view, "/run/one", &why), "a CPU that is not there");
+	cr_assert_str_eq(mem, "core 1000: this machine or process has no such CPU");
+	free(m.image);
+	free(a);
+	free(other);
+}
+
+Test(eal, memory_is_zeroed_aligned_and_given_back)
+{
+	struct eal_memory m;
+
+	eal_memory_init(&m, eal_cpu_node(some_cpu(0)));
+	uint8_t *small = mem_get(&m.source, 100, "small");
+	uint8_t *large = mem_get(&m.source, 3u << 20, "large");
+	cr_assert(small != NULL && large != NULL);
+	cr_assert_eq((uintptr_t)small % CACHE_LINE, 0);
+	for (uint32_t i = 0; i < 3u << 20; i++)
+		cr_assert_eq(large[i], 0);
+	memset(large, 1, 3u << 20);
+	mem_put(&m.source, large, 3u << 20);
+	mem_put(&m.source, small, 100);
+	cr_assert_eq(m.bytes, 0);
+}
+
+// --- spreading ---
+
+// Microsoft's "Verifying the RSS Hash Calculation": IPv4 with TCP ports.
+static const uint8_t ms_key[STEER_KEY_SIZE] = {
+	0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
+	0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
+	0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+};
+
+Test(steer, hash_is_toeplitz)
+{
+	struct steer *s = steer_open(4, ms_key, &mem_heap);
+	uint32_t key[STEER_KEY_SIZE / 4], raw[STEER_KEY_SIZE / 4];
+	struct rng rng;
+
+	cr_assert_eq(steer_hash(s, 0x420995bb, 0xa18e6450, 2794, 1766), 0x51ccc178);
+	cr_assert_eq(steer_hash(s, 0xc75c6f02, 0x41458c53, 14230, 4739), 0xc626b0ea);
+	cr_assert_eq(steer_hash(s, 0x1813c65f, 0x0c16cfb8, 12898, 38024), 0x5c2b394a);
+	memcpy(raw, ms_key, sizeof(raw));
+	rte_convert_rss_key(raw, key, sizeof(key));
+	rng_init(&rng, 3);
+	for (uint32_t i = 0; i < 10000; i++) {
+		uint32_t t[3] = {(uint32_t)rng_next(&rng), (uint32_t)rng_next(&rng),
+				 (uint32_t)rng_next(&rng)};
+		cr_assert_eq(steer_hash(s, t[0], t[1], (uint16_t)(t[2] >> 16), (uint16_t)t[2]),
+			     rte_softrss_be(t, 3, (const uint8_t *)key));
+	}
+	steer_close(&s);
+}
+
+static uint32_t
+tcp_frame(uint8_t *f, uint32_t src, uint32_t dst, uint16_t sport, uint16_t dport)
+{
+	memset(f, 0, 60);
+	store_be16(f + 12, 0x0800);
+	f[14] = 0x45;
+	store_be16(f + 16, 40);
+	f[23] = 6;
+	store_be32(f + 26, src);
+	store_be32(f + 30, dst);
+	store_be16(f + 34, sport);
+	store_be16(f + 36, dport);
+	return 60;
+}
+
+// The worker that a reply arrives at is the one whose port_is_mine said yes; all get their share.
+Test(steer, replies_come_to_the_worker_that_chose_the_port)
+{
+	struct steer *s = steer_open(3, ms_key, &mem_heap);
+	uint32_t share[3] = {0};
+	uint8_t f[60];
+
+	for (uint32_t port = 1024; port < 65536; port += 7) {
+		const struct tcp_path path = {.laddr = ipaddr_v4(0x0a000001),
+					      .raddr = ipaddr_v4(0x0a000002),
+					      .lport = (uint16_t)port,
+					      .rport = 25};
+		uint32_t n = tcp_frame(f, 0x0a000002, 0x0a000001, 25, (uint16_t)port);
+		uint32_t owner = steer_owner(s, span_of(f, n), NULL);
+		cr_assert_lt(owner, 3);
+		share[owner]++;
+		for (uint32_t w = 0; w < 3; w++)
+			cr_assert_eq(steer_path_is(s, w, &path), w == owner);
+	}
+	for (uint32_t w = 0; w < 3; w++)
+		cr_assert_gt(share[w], 9000 / 5, "worker %u has %u flows", w, share[w]);
+	tcp_frame(f, 1, 2, 3, 4);
+	f[20] = 0x20; // a fragment has no ports
+	cr_assert_eq(steer_owner(s, span_of(f, 60), NULL), STEER_LOCAL);
+	tcp_frame(f, 1, 2, 3, 4);
+	for (uint32_t n = 0; n < 38; n++)
+		cr_assert_eq(steer_owner(s, span_of(f, n), NULL), STEER_LOCAL, "cut at %u", n);
+	f[23] = 1;
+	cr_assert_eq(steer_owner(s, span_of(f, 60), NULL), STEER_LOCAL);
+	store_be16(f + 12, 0x0806);
+	cr_assert_eq(steer_owner(s, span_of(f, 60), NULL), STEER_ALL);
+	steer_close(&s);
+}
+
+Test(steer, rings_are_bounded_and_fair)
+{
+	struct steer *s = steer_open(3, ms_key, &mem_heap);
+	struct steer_item item = {.iface = 1}, got[4];
+	uint32_t sent = 0, from[3] = {0};
+
+	while (steer_send(s, 0, 2, &item))
+		sent++;
+	cr_assert_eq(sent, STEER_RING);
+	item.iface = 2;
+	while (steer_send(s, 1, 2, &item))
+		;
+	for (uint32_t i = 0; i < 30; i++)
+		for (uint32_t k = steer_recv(s, 2, got, 4); k > 0; k--)
+			from[got[k - 1].iface]++;
+	cr_assert_eq(from[1] + from[2], 120);
+	cr_assert(from[1] >= 30 && from[2] >= 30, "%u and %u", from[1], from[2]);
+	cr_assert_eq(steer_recv(s, 1, got, 4), 0);
+	while (steer_recv(s, 2, got, 4) > 0)
+		;
+	steer_close(&s);
+}
+
+// --- a real port ---
+
+struct rig {
+	struct made m;
+	struct port_dpdk_dev dev;
+	struct steer *steer;
+	struct port_dpdk port[2];
+	struct counters counters[2];
+};
+
+static void
+rig_open(struct rig *r, uint32_t workers)
+{
+	static const char *const devices[] = {DEVICE};
+	const uint32_t cpu[2] = {some_cpu(0), some_cpu(1)}, node[2] = {0, 0};
+	struct eal_args *a = calloc(1, sizeof(*a));
+	char mem[1024], dir[] = "/tmp/postern-dpdk-port-XXXXXX";
+	struct strbuf why;
+	struct port_dpdk_args args = {
+		.workers = workers, .node = node, .frames = 2048, .rss_key = ms_key};
+
+	memset(r, 0, sizeof(*r));
+	strbuf_init(&why, mem, sizeof(mem));
+	cr_assert_not_null(mkdtemp(dir));
+	policy_make(&r->m, devices, 1, cpu, workers, false);
+	cr_assert(eal_args_build(a, &r->m.view, dir, &why), "%s", mem);
+	if (!eal_start(a, &why)) // a sandbox may forbid what DPDK wants
+		cr_skip("DPDK cannot start here: %s", mem);
+	free(a);
+	cr_assert(eal_port_find(&r->m.view, 0, &args.id, &why), "%s", mem);
+	cr_assert(port_dpdk_open(&r->dev, &args, &why), "%s", mem);
+	if (workers > 1)
+		r->steer = steer_open(workers, ms_key, &mem_heap);
+	for (uint32_t w = 0; w < workers; w++)
+		port_dpdk_init(&r->port[w], &r->dev, w, 0, &r->counters[w], r->steer);
+}
+
+static void
+rig_close(struct rig *r)
+{
+	char dir[512];
+	struct strbuf b;
+
+	// DPDK's directory is two below ours: eal_stop removes those, we ours.
+	strbuf_init(&b, dir, sizeof(dir));
+	strbuf_add_str(&b, getenv("RUNTIME_DIRECTORY"));
+	for (uint32_t w = 0; w < r->dev.workers; w++)
+		cr_assert_eq(rte_mempool_in_use_count(r->dev.pool[w]), 0, "packet buffers lost");
+	steer_close(&r->steer);
+	port_dpdk_close(&r->dev);
+	eal_stop();
+	cr_assert_eq(rmdir(dir), 0, "something was left in %s", dir);
+	free(r->m.image);
+}
+
+static void
+send_bytes(struct port *p, const uint8_t *bytes, uint32_t n)
+{
+	struct frame f;
+
+	cr_assert(p->ops->tx_get(p, &f));
+	memcpy(f.data, bytes, n);
+	f.len = n;
+	p->ops->tx_put(p, &f);
+}
+
+static struct rte_mbuf *
+raw_mbuf(struct rig *r, uint32_t n)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(r->dev.pool[0]);
+
+	cr_assert_not_null(m);
+	memset(rte_pktmbuf_append(m, (uint16_t)n), 0x11, n);
+	return m;
+}
+
+Test(port_dpdk, frames_make_the_round)
+{
+	struct rig r;
+	struct frame got[PORT_BURST];
+	uint8_t bytes[PORT_FRAME_SIZE];
+
+	rig_open(&r, 1);
+	struct port *p = &r.port[0].port;
+	cr_assert_eq(p->mtu, 1500);
+	for (uint32_t i = 0; i < PORT_FRAME_SIZE; i++)
+		bytes[i] = (uint8_t)(i * 5 + 1);
+	cr_assert_eq(p->ops->rx(p, got, PORT_BURST), 0);
+	// From long to short: the short ones get buffers that are full of old bytes.
+	for (uint32_t n = PORT_FRAME_SIZE; n > 47; n -= n < 100 ? 3 : 47) {
+		send_bytes(p, bytes, n);
+		cr_assert_eq(p->ops->tx_flush(p), 0);
+		cr_assert_eq(p->ops->rx(p, got, PORT_BURST), 1);
+		cr_assert_eq(got[0].len, MAX(n, 60));
+		cr_assert_eq(got[0].flags, 0, "no NIC has checked anything");
+		cr_assert_arr_eq(got[0].data, bytes, n);
+		for (uint32_t i = n; i < 60; i++)
+			cr_assert_eq(got[0].data[i], 0, "padding shows old bytes");
+		p->ops->rx_free(p, &got[0]);
+	}
+	// A full burst goes by itself, the rest with the flush.
+	for (uint32_t i = 0; i < PORT_BURST + 5; i++)
+		send_bytes(p, bytes, 100);
+	cr_assert_eq(p->ops->rx(p, got, PORT_BURST), PORT_BURST);
+	for (uint32_t i = 0; i < PORT_BURST; i++)
+		p->ops->rx_free(p, &got[i]);
+	cr_assert_eq(p->ops->tx_flush(p), 0);
+	cr_assert_eq(p->ops->rx(p, got, PORT_BURST), 5);
+	for (uint32_t i = 0; i < 5; i++)
+		p->ops->rx_free(p, &got[i]);
+	rig_close(&r);
+}
+
+Test(port_dpdk, what_the_nic_cannot_take_is_counted)
+{
+	struct rig r;
+	struct frame got[PORT_BURST];
+	uint8_t bytes[60] = {0};
+	uint32_t put = 0, dropped = 0, count, back = 0;
+
+	rig_open(&r, 1);
+	struct port *p = &r.port[0].port;
+	for (; put < 1400; put++)
+		send_bytes(p, bytes, 60);
+	dropped = p->ops->tx_flush(p);
+	cr_assert_gt(dropped, 0, "net_ring has 1024 slots");
+	cr_assert_eq(p->ops->tx_flush(p), 0, "said once");
+	while ((count = p->ops->rx(p, got, PORT_BURST)) > 0) {
+		back += count;
+		for (uint32_t i = 0; i < count; i++)
+			p->ops->rx_free(p, &got[i]);
+	}
+	cr_assert_eq(back + dropped, put);
+	// Without a buffer tx_get says no, and works again afterwards.
+	struct frame held[4096];
+	uint32_t n = 0;
+	while (n < ARRAY_LEN(held) && p->ops->tx_get(p, &held[n]))
+		n++;
+	cr_assert_lt(n, ARRAY_LEN(held));
+	while (n > 0)
+		port_dpdk_frame_free(&held[--n]);
+	cr_assert(p->ops->tx_get(p, &held[0]));
+	port_dpdk_frame_free(&held[0]);
+	rig_close(&r);
+}
+
+// What a NIC may deliver, and no layer above is made for.
+Test(port_dpdk, odd_mbufs_are_dropped_and_counted)
+{
+	struct rig r;
+	struct frame got[PORT_BURST];
+
+	rig_open(&r, 1);
+	struct port *p = &r.port[0].port;
+	struct rte_mbuf *m[4] = {raw_mbuf(&r, 100), raw_mbuf(&r, 1519), raw_mbuf(&r, 64),
+				 raw_mbuf(&r, 64)};
+	cr_assert_eq(rte_pktmbuf_chain(m[0], raw_mbuf(&r, 100)), 0);
+	m[2]->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+	cr_assert_eq(rte_eth_tx_burst(r.dev.id, 0, m, 4), 4);
+	cr_assert_eq(p->ops->rx(p, got, PORT_BURST), 1,
+		     "only the last one is an Ethernet frame of ours");
+	cr_assert_eq(got[0].len, 64);
+	p->ops->rx_free(p, &got[0]);
+	cr_assert_eq(r.counters[0].v[COUNTER_ETH_OTHER], 3);
+	rig_close(&r);
+}
+
+// The checksum flags count only when the device checks, and only GOOD for both layers.
+Test(port_dpdk, checksum_flags_are_believed_only_when_good)
+{
+	const struct {
+		uint64_t flags;
+		bool is_good;
+	} rows[] = {
+		{RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD, true},
+		{RTE_MBUF_F_RX_IP_CKSUM_GOOD, false},
+		{RTE_MBUF_F_RX_L4_CKSUM_GOOD, false},
+		{RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_BAD, false},
+		{RTE_MBUF_F_RX_IP_CKSUM_NONE | RTE_MBUF_F_RX_L4_CKSUM_GOOD, false},
+		{0, false},
+	};
+	struct rig r;
+	struct frame got;
+
+	rig_open(&r, 1);
+	struct port *p = &r.port[0].port;
+	for (uint32_t has = 0; has < 2; has++) {
+		r.port[0].has_sums = has == 1;
+		for (uint32_t i = 0; i < ARRAY_LEN(rows); i++) {
+			struct rte_mbuf *m = raw_mbuf(&r, 64);
+			m->ol_flags |= rows[i].flags;
+			cr_assert_eq(rte_eth_tx_burst(r.dev.id, 0, &m, 1), 1);
+			cr_assert_eq(p->ops->rx(p, &got, 1), 1);
+			cr_assert_eq((got.flags & FRAME_SUM_GOOD) != 0, has == 1 && rows[i].is_good,
+				     "row %u", i);
+			p->ops->rx_free(p, &got);
+		}
+	}
+	rig_close(&r);
+}
+
+Test(port_dpdk, foreign_flows_are_handed_over)
+{
+	struct rig r;
+	struct frame got[PORT_BURST];
+	struct steer_item item[PORT_BURST];
+	uint8_t f[60];
+	uint32_t mine = 0, theirs = 0;
+
+	rig_open(&r, 2);
+	struct port *p = &r.port[0].port;
+	for (uint16_t port = 1000; port < 1020; port++) {
+		uint32_t n = tcp_frame(f, 0x0a000002, 0x0a000001, port, 25);
+		uint32_t owner = steer_owner(r.steer, span_of(f, n), NULL);
+		send_bytes(p, f, n);
+		p->ops->tx_flush(p);
+		uint32_t kept = p->ops->rx(p, got, PORT_BURST);
+		uint32_t handed = steer_recv(r.steer, 1, item, PORT_BURST);
+		cr_assert_eq(kept, owner == 0);
+		cr_assert_eq(handed, owner == 1);
+		if (kept == 1) {
+			p->ops->rx_free(p, &got[0]);
+			mine++;
+			continue;
+		}
+		cr_assert_arr_eq(item[0].frame.data, f, n);
+		cr_assert_eq(item[0].frame.flags, 0);
+		port_dpdk_frame_free(&item[0].frame);
+		theirs++;
+	}
+	cr_assert(mine > 0 && theirs > 0);
+	cr_assert_eq(r.counters[0].v[COUNTER_HANDOFF_OUT], theirs);
+	store_be16(f + 12, 0x0806);
+	send_bytes(p, f, 60);
+	p->ops->tx_flush(p);
+	cr_assert_eq(p->ops->rx(p, got, PORT_BURST), 1, "who got the ARP frame answers it");
+	cr_assert_eq(got[0].flags, 0);
+	cr_assert_eq(steer_recv(r.steer, 1, item, PORT_BURST), 1);
+	cr_assert_eq(item[0].frame.flags, FRAME_LEARN_ONLY);
+	cr_assert_arr_eq(item[0].frame.data, f, 60);
+	cr_assert_neq(item[0].frame.data, got[0].data);
+	p->ops->rx_free(p, &got[0]);
+	port_dpdk_frame_free(&item[0].frame);
+	// The other ring full: dropped and counted, nothing lost for good.
+	for (uint16_t port = 1000; r.counters[0].v[COUNTER_HANDOFF_FULL] < 3; port++) {
+		send_bytes(p, f, tcp_frame(f, 0x0a000002, 0x0a000001, port, 25));
+		p->ops->tx_flush(p);
+		if (p->ops->rx(p, got, PORT_BURST) == 1)
+			p->ops->rx_free(p, &got[0]);
+	}
+	while (steer_recv(r.steer, 1, item, 1) == 1)
+		port_dpdk_frame_free(&item[0].frame);
+	rig_close(&r);
+}
+
+Test(port_dpdk, too_many_workers_are_refused_with_a_reason)
+{
+	struct rig r;
+	uint32_t node[STEER_WORKERS_MAX] = {0};
+	struct port_dpdk_dev d;
+	char mem[200];
+	struct strbuf why;
+
+	rig_open(&r, 1);
+	const struct port_dpdk_args args = {
+		.id = r.dev.id, .workers = 20, .node = node, .frames = 64, .rss_key = ms_key};
+	strbuf_init(&why, mem, sizeof(mem));
+	cr_assert(!port_dpdk_open(&d, &args, &why));
+	cr_assert_not_null(strstr(mem, "queues for 20 workers"), "%s", mem);
+	rig_close(&r);
+}

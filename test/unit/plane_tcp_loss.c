@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: Apache-2.0
+// TCP: retransmission, back-off, fast retransmit, SACK, congestion window, frames that are not
+// there.
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "test/sim/lib/segpeer.h"
+
+static struct segpeer p;
+static struct segpeer_seg s;
+static uint8_t b[300000];
+
+#define OPTIONS(lit) ((struct span){(const uint8_t *)(lit), sizeof(lit) - 1})
+#define SYN_SACK OPTIONS("\x02\x04\x05\xb4\x04\x02\x01\x01")
+#define SYN_TS OPTIONS("\x02\x04\x05\xb4\x01\x01\x08\x0a\x00\x00\x10\x00\x00\x00\x00\x00")
+
+static void
+next(uint8_t flags, uint32_t seq, uint32_t ack, uint32_t len)
+{
+	cr_assert(segpeer_next(&p, &s), "a segment was expected");
+	cr_assert_eq(s.flags, flags, "flags %02x, not %02x", s.flags, flags);
+	cr_assert_eq(s.seq, seq, "seq %u, not %u", s.seq, seq);
+	cr_assert_eq(s.ack, ack, "ack %u, not %u", s.ack, ack);
+	cr_assert_eq(s.len, len, "len %u, not %u", s.len, len);
+	if (len > 0)
+		cr_assert_arr_eq(s.data, b + seq - 1, len);
+}
+
+static void
+silence(void)
+{
+	cr_assert(!segpeer_next(&p, &s), "flags %02x seq %u ack %u len %u", s.flags, s.seq, s.ack,
+		  s.len);
+}
+
+static void
+init(void)
+{
+	segpeer_init(&p, NULL);
+	segpeer_pattern(b, 1, sizeof(b));
+}
+
+static void
+sack(uint32_t ack, uint32_t start, uint32_t end)
+{
+	uint8_t o[12] = {1, 1, 5, 10};
+	uint32_t v[2] = {p.stack_iss + start, p.stack_iss + end};
+
+	for (int i = 0; i < 8; i++)
+		o[4 + i] = (uint8_t)(v[i / 4] >> (24 - i % 4 * 8));
+	segpeer_send_options(&p, SP_ACK, 1, ack, 65535, span_of(o, 12), SPAN_NONE);
+}
+
+TestSuite(plane_tcp_loss, .init = init);
+
+Test(plane_tcp_loss, rfc6298_times_back_off_and_end)
+{
+	// The handshake took no time, so the first timeout is the minimum; then doubled, at most 60
+	// s.
+	static const uint32_t gap_ms[] = {200,  400,   800,   1600,  3200,
+					  6400, 12800, 25600, 51200, 60000};
+	uint64_t last = p.now_us;
+
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 500));
+	segpeer_work(&p);
+	next(SP_ACK | SP_PSH, 1, 1, 500);
+	segpeer_wait(&p, 300000);
+	for (uint32_t i = 0; i < 10; i++) {
+		next(SP_ACK | SP_PSH, 1, 1, 500);
+		uint64_t gap = (s.at_us - last) / 1000;
+
+		cr_assert(gap >= gap_ms[i] && gap <= gap_ms[i] + 2, "repetition %u after %lu", i,
+			  gap);
+		last = s.at_us;
+	}
+	next(SP_RST | SP_ACK, 501, 1, 0);
+	cr_assert_eq(p.user.gones, 1);
+	cr_assert_eq(p.user.why, TCP_GONE_TIMEOUT);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 10);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 10);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, rfc6298_initial_timeout_is_three_seconds_after_a_lost_syn)
+{
+	p.user.c = tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user);
+	p.path = *tcp_conn_path(p.user.c);
+	segpeer_work(&p);
+	segpeer_wait(&p, 1100);
+	cr_assert_eq(segpeer_pending(&p), 2);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_SYN | SP_ACK, 0, 1, 65535, NULL, 0);
+	segpeer_skip(&p);
+	tcp_conn_write(p.user.c, span_of(b, 3000));
+	segpeer_work(&p);
+	next(SP_ACK, 1, 1, 536);
+	silence(); // and the window is one segment (RFC 5681 3.1)
+	segpeer_wait(&p, 2990);
+	silence();
+	segpeer_wait(&p, 20);
+	next(SP_ACK, 1, 1, 536);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, rfc6298_timeout_follows_the_round_trip_time)
+{
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	segpeer_wait(&p, 400);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0); // R = 400: RTO = 400 + 4 * 200
+	segpeer_skip(&p);
+	tcp_conn_write(p.user.c, span_of(b, 500));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_wait(&p, 1199);
+	silence();
+	segpeer_wait(&p, 3);
+	next(SP_ACK | SP_PSH, 1, 1, 500);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, karn_an_ack_of_repeated_bytes_is_no_sample)
+{
+	segpeer_accept(&p, NULL); // RTO 200
+	tcp_conn_write(p.user.c, span_of(b, 500));
+	segpeer_wait(&p, 5000); // sent again a few times
+	segpeer_send(&p, SP_ACK, 1, 501, 65535, NULL, 0);
+	segpeer_skip(&p);
+	tcp_conn_write(p.user.c, span_of(b + 500, 500));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_wait(&p, 205); // neither a sample of 5 s nor the back-off is left
+	next(SP_ACK | SP_PSH, 501, 1, 500);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, karn_timestamps_make_repeated_bytes_a_sample)
+{
+	segpeer_send_options(&p, SP_SYN, 0, 0, 65535, SYN_TS, SPAN_NONE);
+	p.has_ts = true;
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	tcp_conn_write(p.user.c, span_of(b, 500));
+	segpeer_wait(&p, 210); // sent again at 200
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 1);
+	segpeer_wait(&p, 300);
+	segpeer_send(&p, SP_ACK, 1, 501, 65535, NULL, 0); // echoes the repetition: about 310 ms
+	segpeer_skip(&p);
+	tcp_conn_write(p.user.c, span_of(b + 500, 500));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_wait(&p, 300);
+	silence();
+	segpeer_wait(&p, 400);
+	next(SP_ACK | SP_PSH, 501, 1, 500);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, karn_timestamps_tell_the_original_from_the_repetition)
+{
+	segpeer_send_options(&p, SP_SYN, 0, 0, 65535, SYN_TS, SPAN_NONE);
+	p.has_ts = true;
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0); // srtt 1 ms
+	tcp_conn_write(p.user.c, span_of(b, 500));
+	segpeer_work(&p);
+	uint32_t original = p.ts_seen;
+
+	segpeer_wait(&p, 205); // sent again at 200
+	cr_assert_neq(p.ts_seen, original);
+	p.ts_seen = original;
+	segpeer_send(&p, SP_ACK, 1, 501, 65535, NULL, 0); // 205 ms, not 5: RTO about 27 + 206
+	tcp_conn_write(p.user.c, span_of(b + 500, 500));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_wait(&p, 215);
+	silence();
+	segpeer_wait(&p, 30);
+	next(SP_ACK | SP_PSH, 501, 1, 500);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, timeout_rewinds_but_acks_above_stay_valid)
+{
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 4));
+	segpeer_work(&p);
+	cr_assert_eq(segpeer_pending(&p), 4);
+	segpeer_skip(&p);
+	segpeer_wait(&p, 202);
+	next(SP_ACK, 1, 1, 1460); // one segment: the loss window
+	silence();
+	segpeer_send(&p, SP_ACK, 1, 1 + 1460 * 4, 65535, NULL, 0); // the originals had arrived
+	silence();
+	cr_assert_eq(tcp_conn_unsent(p.user.c), 0);
+	tcp_conn_write(p.user.c, span_of(b + 1460 * 4, 100));
+	segpeer_work(&p);
+	next(SP_ACK | SP_PSH, 1 + 1460 * 4, 1, 100); // goes on behind all that was sent
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, after_a_timeout_all_is_sent_again_in_slow_start)
+{
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 4));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_wait(&p, 202);
+	next(SP_ACK, 1, 1, 1460);
+	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
+	next(SP_ACK, 1461, 1, 1460);
+	next(SP_ACK, 2921, 1, 1460);
+	silence();
+	segpeer_send(&p, SP_ACK, 1, 4381, 65535, NULL, 0);
+	next(SP_ACK | SP_PSH, 4381, 1, 1460);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, acks_between_do_not_hide_the_timeout)
+{
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 4));
+	segpeer_work(&p);
+	segpeer_wait(&p, 150);
+	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0); // progress begins the timer anew
+	segpeer_skip(&p);
+	uint64_t from = p.now_us;
+
+	segpeer_wait(&p, 1000);
+	next(SP_ACK, 1461, 1, 1460);
+	cr_assert(s.at_us - from >= 200000, "after %lu us", s.at_us - from);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, rfc5681_three_duplicates_retransmit)
+{
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 8));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
+	for (int i = 0; i < 2; i++)
+		segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
+	silence();
+	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
+	next(SP_ACK, 1461, 1, 1460);
+	silence();
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_FAST_RETRANSMIT), 1);
+	// RFC 6582: a partial ACK shows the next hole.
+	segpeer_send(&p, SP_ACK, 1, 1461 + 1460 * 2, 65535, NULL, 0);
+	next(SP_ACK, 1461 + 1460 * 2, 1, 1460);
+	silence();
+	segpeer_send(&p, SP_ACK, 1, 1 + 1460 * 8, 65535, NULL, 0);
+	silence();
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, duplicates_in_one_burst_count_each)
+{
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 8));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	for (int i = 0; i < 3; i++)
+		segpeer_put(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	segpeer_work(&p);
+	next(SP_ACK, 1, 1, 1460);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, window_updates_and_data_are_no_duplicates)
+{
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 4));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	for (uint32_t i = 0; i < 5; i++)
+		segpeer_send(&p, SP_ACK, 1, 1, 60000 - i * 100, NULL, 0);
+	for (uint32_t i = 0; i < 5; i++)
+		segpeer_send(&p, SP_ACK, 1 + i, 1, 59600, "x", 1);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_FAST_RETRANSMIT), 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, duplicates_after_a_timeout_do_not_retransmit)
+{
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 6));
+	segpeer_work(&p);
+	segpeer_wait(&p, 202);
+	segpeer_skip(&p);
+	for (int i = 0; i < 5; i++)
+		segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_FAST_RETRANSMIT), 0,
+		     "RFC 6582: not above recover");
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, rfc3042_limited_transmit)
+{
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 20));
+	segpeer_work(&p);
+	cr_assert_eq(segpeer_pending(&p), 10);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	next(SP_ACK, 1 + 14600, 1, 1460);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	next(SP_ACK, 1 + 16060, 1, 1460);
+	silence();
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, sack_only_holes_are_sent_again)
+{
+	segpeer_accept(&p, &SYN_SACK);
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 9));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	// Segments 0 and 4 are lost.
+	sack(1, 1 + 1460, 1 + 1460 * 2);
+	sack(1, 1 + 1460, 1 + 1460 * 3);
+	silence();
+	sack(1, 1 + 1460, 1 + 1460 * 4);
+	next(SP_ACK, 1, 1, 1460);
+	sack(1, 1 + 1460 * 5, 1 + 1460 * 6); // shows the second hole
+	next(SP_ACK, 1 + 1460 * 4, 1, 1460);
+	sack(1, 1 + 1460 * 5, 1 + 1460 * 7);
+	silence(); // no hole that was not sent again
+	segpeer_send(&p, SP_ACK, 1, 1 + 1460 * 4, 65535, NULL, 0);
+	silence();
+	segpeer_send(&p, SP_ACK, 1, 1 + 1460 * 9, 65535, NULL, 0);
+	silence();
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 2);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, sack_nonsense_is_ignored)
+{
+	segpeer_accept(&p, &SYN_SACK);
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 3));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	sack(1, 1 + 1460 * 2, 1 + 1460 * 9); // beyond what was sent
+	sack(1, 3000, 2000);
+	sack(1, (uint32_t)-5000, (uint32_t)-4000);
+	sack(1, 1, 1461); // begins at snd_una
+	segpeer_wait(&p, 202);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
+	next(SP_ACK, 1461, 1, 1460); // everything is sent again
+	next(SP_ACK | SP_PSH, 2921, 1, 1460);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, sack_reneging_is_survived)
+{
+	segpeer_accept(&p, &SYN_SACK);
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 3));
+	segpeer_work(&p);
+	sack(1, 1461, 1 + 1460 * 3);
+	segpeer_wait(&p, 202);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0); // the peer has thrown the rest away
+	next(SP_ACK, 1461, 1, 1460);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, rfc6928_initial_window_and_slow_start)
+{
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 200000));
+	segpeer_work(&p);
+	cr_assert_eq(segpeer_pending(&p), 10);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 1, 1 + 2920, 65535, NULL, 0);
+	cr_assert_eq(segpeer_pending(&p), 4, "two for two, and two more: %u", segpeer_pending(&p));
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, rfc5681_idle_restart)
+{
+	segpeer_accept(&p, NULL);
+	uint32_t acked = 1;
+
+	tcp_conn_write(p.user.c, span_of(b, 100000));
+	while (acked < 100001) { // the window grows
+		segpeer_work(&p);
+		while (segpeer_next(&p, &s))
+			acked += s.len;
+		segpeer_put(&p, SP_ACK, 1, acked, 65535, NULL, 0);
+	}
+	segpeer_wait(&p, 10000);
+	segpeer_skip(&p);
+	tcp_conn_write(p.user.c, span_of(b + 100000, 100000));
+	segpeer_work(&p);
+	cr_assert_eq(segpeer_pending(&p), 10);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, fin_is_sent_again)
+{
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 100));
+	segpeer_work(&p);
+	next(SP_ACK | SP_PSH, 1, 1, 100);
+	tcp_conn_close(p.user.c);
+	segpeer_work(&p);
+	next(SP_ACK | SP_FIN, 101, 1, 0);
+	segpeer_wait(&p, 202);
+	next(SP_ACK | SP_PSH | SP_FIN, 1, 1, 100);        // both in one
+	segpeer_send(&p, SP_ACK, 1, 101, 65535, NULL, 0); // only the bytes arrived
+	silence();
+	segpeer_wait(&p, 250);
+	next(SP_ACK | SP_FIN, 101, 1, 0);
+	segpeer_send(&p, SP_ACK | SP_FIN, 1, 102, 65535, NULL, 0);
+	cr_assert_eq(p.user.gones, 1);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, no_frame_no_timer)
+{
+	segpeer_accept(&p, NULL);
+	p.has_no_frames = true;
+	tcp_conn_write(p.user.c, span_of(b, 1000));
+	segpeer_work(&p);
+	segpeer_wait(&p, 10000);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 0, "nothing was sent, so nothing is lost");
+	cr_assert_eq(tcp_work(p.tcp), 0, "waiting for a frame is not work");
+	p.has_no_frames = false;
+	segpeer_work(&p);
+	next(SP_ACK | SP_PSH, 1, 1, 1000);
+	silence();
+	segpeer_wait(&p, 202);
+	next(SP_ACK | SP_PSH, 1, 1, 1000);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, no_frame_for_an_ack_or_a_reset_is_made_good)
+{
+	segpeer_accept(&p, NULL);
+	p.has_no_frames = true;
+	segpeer_send(&p, SP_ACK, 101, 1, 65535, b + 100, 100);
+	silence();
+	p.has_no_frames = false;
+	segpeer_work(&p);
+	next(SP_ACK, 1, 1, 0);
+	p.has_no_frames = true;
+	tcp_conn_abort(p.user.c);
+	silence();
+	p.has_no_frames = false;
+	segpeer_work(&p);
+	next(SP_RST | SP_ACK, 1, 1, 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, piggybacked_ack_needs_no_other)
+{
+	segpeer_accept(&p, NULL);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, "x", 1);
+	tcp_conn_write(p.user.c, span_of(b, 10));
+	segpeer_work(&p);
+	next(SP_ACK | SP_PSH, 1, 2, 10);
+	segpeer_wait(&p, 100);
+	silence();
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, large_queue_leaves_in_order_from_several_writes)
+{
+	segpeer_accept(&p, NULL);
+	uint32_t acked = 1, written = 0;
+
+	while (acked < 1 + sizeof(b)) {
+		uint32_t n = MIN(7777u, (uint32_t)sizeof(b) - written);
+
+		written += tcp_conn_write(p.user.c, span_of(b + written, n));
+		segpeer_work(&p);
+		while (segpeer_next(&p, &s)) {
+			cr_assert_eq(s.seq, acked);
+			cr_assert_arr_eq(s.data, b + s.seq - 1, s.len);
+			acked += s.len;
+		}
+		segpeer_put(&p, SP_ACK, 1, acked, 65535, NULL, 0);
+	}
+	cr_assert_eq(p.chunks.pool.used, 0);
+	segpeer_fini(&p);
+}
