@@ -18,25 +18,9 @@ struct api_row {
 };
 
 static const struct api_row rows[] = {
-	{"status", "show", api_status_show, ""},
-	{"agent", "list", api_agent_list, ""},
-	{"agent", "enable", api_agent_enable, "name"},
-	{"agent", "disable", api_agent_disable, "name"},
-	{"agent", "priority", api_agent_priority, "name n"},
-	{"agent", "reset", api_agent_reset, "name"},
-	{"pipeline", "show", api_pipeline_show, ""},
-	{"allow", "add", api_allow_add, "prefix expires for comment"},
-	{"allow", "del", api_allow_del, "prefix"},
-	{"allow", "list", api_allow_list, ""},
-	{"block", "add", api_block_add, "prefix expires for comment"},
-	{"block", "del", api_block_del, "prefix"},
-	{"block", "list", api_block_list, ""},
-	{"policy", "check", api_policy_check, "file"},
-	{"policy", "apply", api_policy_apply, "file"},
-	{"policy", "show", api_policy_show, "options"},
-	{"stats", "show", api_stats_show, "all"},
-	{"session", "list", api_session_list, ""},
-	{"log", "tail", api_log_tail, "lines place"},
+#define COMMAND(handler, noun, verb, alone, args, options, keys, help) {noun, verb, handler, keys},
+#include "control/command.def"
+#undef COMMAND
 };
 
 // --- the answer ---

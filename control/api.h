@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // api: what posternd does for `postern`: one row and one handler for each noun and verb.
 //
-// A line {"noun","verb","args","json"} comes from the server; the row in api.c is found, its
+// A line {"noun","verb","args","json"} comes from the server; the row of command.def is found, its
 // handler (in the api_x.c of its noun) makes `data`, a JSON value, and when a person will read it
 // prints a table of the same data into `text`. The answer is {"ok","exit","text" or
-// "data","errors","warnings"}. To add a command: a row in api.c, a handler, a row in
-// cli_commands.c. Who calls it: posternd's loop (api_poll) and the server's callback (api_line);
+// "data","errors","warnings"}. To add a command: a row in command.def and a handler. Who calls it: posternd's loop (api_poll) and the server's callback (api_line);
 // single-threaded. Memory: a call owns its JSON and text until it is answered. A handler that has
 // to wait (for the workers to take a policy, for session rows) sets `wait`; the call then stays in
 // its slot, and other clients go on. What can go wrong: hostile lines: an answer with exit 2; a
@@ -99,25 +98,9 @@ void api_table(struct api_call *c, const json_t *rows, const struct api_column *
 	       uint32_t count);
 
 // The handlers, by noun.
-void api_status_show(struct api_call *c);
-void api_agent_list(struct api_call *c);
-void api_agent_enable(struct api_call *c);
-void api_agent_disable(struct api_call *c);
-void api_agent_priority(struct api_call *c);
-void api_agent_reset(struct api_call *c);
-void api_pipeline_show(struct api_call *c);
-void api_allow_add(struct api_call *c);
-void api_allow_del(struct api_call *c);
-void api_allow_list(struct api_call *c);
-void api_block_add(struct api_call *c);
-void api_block_del(struct api_call *c);
-void api_block_list(struct api_call *c);
-void api_policy_check(struct api_call *c);
-void api_policy_apply(struct api_call *c);
-void api_policy_show(struct api_call *c);
-void api_stats_show(struct api_call *c);
-void api_session_list(struct api_call *c);
-void api_log_tail(struct api_call *c);
+#define COMMAND(handler, noun, verb, alone, args, options, keys, help) void handler(struct api_call *c);
+#include "control/command.def"
+#undef COMMAND
 
 // Of a call that waits for session rows (api_session.c): more came; the time is over.
 void api_session_row(struct api_call *c, uint32_t worker, const struct logrec *r);

@@ -4,8 +4,7 @@
 // What for: everything that can be known without posternd: nouns, verbs, options, how many
 // arguments. The values are judged by posternd alone. Who calls it: cli.c, and the test. Memory:
 // all texts are argv's or constants. What can go wrong: CLI_WRONG with a reason, which cli.c prints
-// with a hint (exit status 2). To add a command: a row in cli_commands.c, and in posternd a row and
-// a handler (api.h).
+// with a hint (exit status 2). To add a command: a row in command.def and a handler (api.h).
 #pragma once
 
 #include "control/base/strbuf.h"
@@ -28,6 +27,7 @@ enum cli_option_id {
 	CLI_OPTION_COUNT
 };
 #define CLI_BIT(id) (1u << CLI_##id)
+#define CLI_IP_OPTIONS (CLI_BIT(EXPIRES) | CLI_BIT(FOR) | CLI_BIT(COMMENT))
 #define CLI_GLOBAL                                                                                 \
 	(CLI_BIT(JSON) | CLI_BIT(SOCKET) | CLI_BIT(RUN_DIR) | CLI_BIT(HELP) | CLI_BIT(VERSION))
 

@@ -1,38 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// cli_commands: one row a command of `postern`. A new command is a row here, and in posternd a row
-// in api.c with its handler in the api_x.c of its noun. Help, checks and requests follow from the
-// row.
+// cli_commands: the tables of commands and options that the CLI checks its words against. A command
+// is a row of command.def and its handler; an option of its own is a row here.
 #include "control/cli_args.h"
 
-#define IP_OPTIONS (CLI_BIT(EXPIRES) | CLI_BIT(FOR) | CLI_BIT(COMMENT))
-
 static const struct cli_command commands[] = {
-	{"status", "show", true, "", 0,
-	 "both processes, the policy and how far it has come, workers, losses"},
-	{"agent", "list", false, "", 0, "the agents by priority"},
-	{"agent", "enable", false, "NAME", 0, "let an agent take part"},
-	{"agent", "disable", false, "NAME", 0, "leave an agent out"},
-	{"agent", "priority", false, "NAME N", 0, "move an agent to place N; 1 is asked first"},
-	{"agent", "reset", false, "[NAME]", 0,
-	 "one agent, or all, as in the configuration file again"},
-	{"pipeline", "show", true, "", 0, "for each event the agents that are asked, in order"},
-	{"allow", "add", false, "PREFIX", IP_OPTIONS,
-	 "put an address or a network on the IP allow list"},
-	{"allow", "del", false, "PREFIX", 0, "take it off"},
-	{"allow", "list", false, "", 0, "the IP allow list"},
-	{"block", "add", false, "PREFIX", IP_OPTIONS,
-	 "put an address or a network on the IP block list"},
-	{"block", "del", false, "PREFIX", 0, "take it off"},
-	{"block", "list", false, "", 0, "the IP block list"},
-	{"policy", "check", false, "[FILE]", 0,
-	 "say everything that is wrong with a configuration file"},
-	{"policy", "apply", false, "[FILE]", 0,
-	 "read the configuration file (again) and put it in force"},
-	{"policy", "show", false, "", CLI_BIT(OPTIONS), "what is in force"},
-	{"stats", "show", true, "", CLI_BIT(ALL), "counters, events, decisions of the agents"},
-	{"session", "list", false, "", 0, "the SMTP sessions that are open"},
-	{"log", "tail", false, "", CLI_BIT(LINES) | CLI_BIT(FOLLOW),
-	 "the last lines of the message log"},
+#define COMMAND(handler, noun, verb, alone, args, options, keys, help)                             \
+	{noun, verb, alone, args, options, help},
+#include "control/command.def"
+#undef COMMAND
 };
 
 static const struct cli_option options[CLI_OPTION_COUNT] = {

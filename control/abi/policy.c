@@ -37,6 +37,29 @@ bad_row(struct strbuf *why, enum policy_section_id s, uint32_t row, const char *
 	return false;
 }
 
+uint32_t
+policy_layout(void)
+{
+	static const char rows[] =
+#define SETTING_U32(section, key, min, max, def, unit, help) "u " #section "." #key "\n"
+#define SETTING_BOOL(section, key, def, help) "b " #section "." #key "\n"
+#define SETTING_TEXT(section, key, max, def, help) "t " #section "." #key "\n"
+#define SETTING_CHOICE(section, key, choices, def, help) "c " #section "." #key " " #choices "\n"
+#define EVENT(id, name, stage) "e " #id "\n"
+#define AGENT(id, name, prio, events) "a " #id "\n"
+#include "control/abi/setting.def"
+#include "control/abi/event.def"
+#include "control/abi/agent.def"
+#undef SETTING_U32
+#undef SETTING_BOOL
+#undef SETTING_TEXT
+#undef SETTING_CHOICE
+#undef EVENT
+#undef AGENT
+		;
+	return (uint32_t)siphash13((struct siphash_key){1, 2}, rows, sizeof(rows));
+}
+
 uint64_t
 policy_checksum(const void *image, size_t size)
 {
@@ -77,7 +100,9 @@ head_is_sound(const struct policy_head *h, size_t size, struct strbuf *why)
 	}
 	if (h->size != size)
 		return bad(why, "image size differs from its head");
-	if (h->section_count != POLICY_SECTION_COUNT || h->reserved != 0)
+	if (h->layout != policy_layout())
+		return bad(why, "image made by another build: its options, events or agents differ");
+	if (h->section_count != POLICY_SECTION_COUNT)
 		return bad(why, "wrong section table");
 	if (h->generation == 0)
 		return bad(why, "image without generation");

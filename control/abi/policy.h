@@ -166,11 +166,15 @@ struct policy_head {
 	uint64_t size;       // of the whole image
 	uint64_t checksum;   // siphash13, fixed key, of everything after this head
 	uint32_t section_count;
-	uint32_t reserved;
+	uint32_t layout; // policy_layout() of the program that made it
 	struct policy_section section[POLICY_SECTION_COUNT];
 };
 
 enum policy_result { POLICY_OK, POLICY_BAD };
+
+// A fingerprint of the rows of setting.def, event.def and agent.def: programs that were built from
+// different ones do not read each other's images, though nobody remembered to raise POLICY_VERSION.
+uint32_t policy_layout(void);
 
 // Typed, checked access: view->ports[i], i < view->port_count, and so on.
 struct policy_view {

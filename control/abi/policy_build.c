@@ -301,6 +301,7 @@ policy_build_finish(struct policy_build *b, uint64_t generation, size_t *size)
 	struct policy_head head = {
 		.magic = POLICY_MAGIC,
 		.version = POLICY_VERSION,
+		.layout = policy_layout(),
 		.generation = generation,
 		.section_count = POLICY_SECTION_COUNT,
 	};

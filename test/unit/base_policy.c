@@ -329,7 +329,7 @@ Test(policy, damaged_heads_are_refused)
 	REFUSED("size", h->size += 8);
 	REFUSED("generation", h->generation = 0);
 	REFUSED("section table", h->section_count--);
-	REFUSED("section table", h->reserved = 1);
+	REFUSED("another build", h->layout++);
 	REFUSED("row size", h->section[POLICY_HOPS].row_size -= 8);
 	REFUSED("rows", h->section[POLICY_AGENTS].count--);
 	REFUSED("rows", h->section[POLICY_PORTS].count = POLICY_PORTS_MAX + 1);
