@@ -12,7 +12,7 @@ struct element {
 
 Test(spsc, full_and_empty)
 {
-	struct spsc r;
+	static struct spsc r;
 	cr_assert(spsc_init(&r, &mem_heap, sizeof(uint32_t), 8));
 	uint32_t v;
 	cr_assert(!spsc_get(&r, &v));
@@ -31,7 +31,7 @@ Test(spsc, full_and_empty)
 
 Test(spsc, indices_wrap)
 {
-	struct spsc r;
+	static struct spsc r;
 	cr_assert(spsc_init(&r, &mem_heap, sizeof(uint32_t), 4));
 	r.put = r.get = UINT32_MAX - 5;
 	uint32_t v, next = 0;
@@ -62,7 +62,7 @@ producer(void *arg)
 
 Test(spsc, two_threads)
 {
-	struct spsc r;
+	static struct spsc r;
 	cr_assert(spsc_init(&r, &mem_heap, sizeof(struct element), 64));
 	pthread_t t;
 	cr_assert_eq(pthread_create(&t, NULL, producer, &r), 0);
