@@ -178,26 +178,3 @@ chunkq_clear(struct chunkq *q, struct chunk_pool *p)
 	CHECK(q->count == 0);
 	q->bytes = 0;
 }
-
-void
-chunkq_copy(const struct chunkq *q, uint64_t from, uint8_t *to, uint32_t n)
-{
-	const struct chunk *c = q->first;
-
-	CHECK(from <= q->bytes && n <= q->bytes - from);
-	while (n > 0 && from >= c->len) {
-		from -= c->len;
-		c = c->next;
-		OBJ_CHECK(c, CHUNK_MAGIC);
-	}
-	while (n > 0) {
-		OBJ_CHECK(c, CHUNK_MAGIC);
-		uint32_t k = MIN(n, c->len - (uint32_t)from);
-
-		memcpy(to, c->data + c->off + from, k);
-		to += k;
-		n -= k;
-		from = 0;
-		c = c->next;
-	}
-}

@@ -51,5 +51,3 @@ void chunkq_push(struct chunkq *q, struct chunk *c); // takes the chunk
 struct span chunkq_head(const struct chunkq *q);     // the first run of bytes; empty: none
 void chunkq_drop(struct chunkq *q, struct chunk_pool *p, uint64_t n); // n <= bytes
 void chunkq_clear(struct chunkq *q, struct chunk_pool *p);
-// Copies n bytes from position `from`; from + n <= bytes. For transmission and retransmission.
-void chunkq_copy(const struct chunkq *q, uint64_t from, uint8_t *to, uint32_t n);
