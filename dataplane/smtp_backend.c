@@ -62,11 +62,23 @@ backend_settle(struct smtp_backend *b)
 	pool_put(&b->smtp->backends, b);
 }
 
+// It is nobody's future connection any more: it is READY, or it ends.
+static void
+backend_adopt(struct smtp_backend *b)
+{
+	if (!b->is_orphan)
+		return;
+	CHECK(b->hop->orphan_count > 0);
+	b->hop->orphan_count--;
+	b->is_orphan = false;
+}
+
 // Ends the connection; b is freed by the settle of this entry or by TCP's last call.
 static void
 backend_leave(struct smtp_backend *b, enum backend_exit how)
 {
 	CHECK(b->tx == NULL);
+	backend_adopt(b);
 	if (b->hop->probe == b)
 		b->hop->probe = NULL;
 	if (list_node_is_linked(&b->node)) {
@@ -335,8 +347,12 @@ smtp_backend_release(struct smtp_tx *tx)
 	CHECK(b->tx == tx);
 	tx->backend = NULL;
 	b->tx = NULL;
-	if (b->state < BACKEND_READY)
-		return; // the next transaction will be glad of it
+	if (b->state < BACKEND_READY && backend_settings(b)->timeouts_backend_idle_s > 0 &&
+	    b->hop->orphan_count < SMTP_IDLE_MAX) {
+		b->is_orphan = true; // the next transaction will be glad of it
+		b->hop->orphan_count++;
+		return;
+	}
 	if (b->state != BACKEND_READY) {
 		backend_leave(b, EXIT_ABORT);
 	} else if (b->mail_done) {
@@ -355,6 +371,7 @@ static void
 backend_ready(struct smtp_backend *b)
 {
 	b->state = BACKEND_READY;
+	backend_adopt(b);
 	smtp_timer_stop(b->smtp, &b->timer);
 	smtp_hop_learned(b->smtp, b->hop, &b->caps);
 	if (b->is_probe) {
@@ -535,6 +552,28 @@ backend_answer(struct smtp_backend *b, struct smtp_reply *r)
 
 // --- TCP's calls ---
 
+// A whole reply. `rest`: bytes came behind it. If it made us send the next command, they were there
+// before that command and cannot answer it; taken for its answer, each later reply would answer the
+// wrong command.
+static void
+backend_reply(struct smtp_backend *b, bool rest)
+{
+	bool has_two_out = b->state == BACKEND_MAIL && b->rcpt_is_out;
+	backend_answer(b, &b->parser.reply);
+	if (!rest || has_two_out)
+		return;
+	switch (b->state) {
+	case BACKEND_EHLO:
+	case BACKEND_HELO:
+	case BACKEND_MAIL:
+	case BACKEND_RCPT:
+		backend_lose(b, SMTP_LOST_BAD_REPLY, EXIT_ABORT);
+		return;
+	default:
+		return; // the next turn hears it
+	}
+}
+
 static uint32_t
 backend_recv(void *user, struct tcp_conn *c, struct span data)
 {
@@ -556,7 +595,7 @@ backend_recv(void *user, struct tcp_conn *c, struct span data)
 		if (is_line && b->state == BACKEND_EHLO)
 			backend_capability(b, text);
 		if (step == SMTP_REPLY_DONE)
-			backend_answer(b, &b->parser.reply);
+			backend_reply(b, done < data.n);
 		else if (step == SMTP_REPLY_BAD)
 			backend_lose(b, SMTP_LOST_BAD_REPLY, EXIT_ABORT);
 	}

@@ -24,7 +24,7 @@
 #include "dataplane/tcp.h"
 
 #define SMTP_BACKEND_MAGIC 0x4241434bu
-#define SMTP_IDLE_MAX 32        // kept connections of one hop
+#define SMTP_IDLE_MAX 32        // kept connections of one hop; also those under way for nobody
 #define SMTP_BACKEND_TX_MAX 100 // transactions of one connection
 #define SMTP_QUIT_MS 5000u
 #define SMTP_PROBE_DOWN_MS 5000u
@@ -54,8 +54,9 @@ struct smtp_hop {
 	bool is_known;            // caps were learned
 	bool is_down;             // the last attempt failed
 	struct smtp_caps caps;
-	struct list idle;    // of smtp_backend.node, the warmest first
-	uint32_t conn_count; // connections of any state
+	struct list idle;      // of smtp_backend.node, the warmest first
+	uint32_t conn_count;   // connections of any state
+	uint32_t orphan_count; // of these not READY yet, and opened for a transaction that has gone
 	struct smtp_backend *probe;
 	struct smtp_timer timer;
 };
@@ -102,6 +103,7 @@ struct smtp_backend {
 	uint32_t tx_count;
 	bool is_reused; // has served a transaction before this one
 	bool is_probe;
+	bool is_orphan;                 // not READY yet, and whom it was opened for has gone
 	bool is_broken;                 // a write failed: the timer ends it
 	bool mail_done;                 // MAIL was accepted in this transaction
 	bool rcpt_is_out;               // RCPT was sent together with MAIL

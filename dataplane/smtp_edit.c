@@ -61,6 +61,16 @@ helo_add(struct strbuf *out, struct span helo)
 	}
 }
 
+// A message may begin with a line that looks like the continuation of a field. Right behind our own
+// it would be one, and the client could write into what we say. A field that says nothing takes it
+// up.
+static bool
+begins_folded(const struct smtp_tx *tx)
+{
+	struct span head = chunkq_head(&tx->body);
+	return head.n > 0 && (head.p[0] == ' ' || head.p[0] == '\t');
+}
+
 void
 smtp_edit_build(const struct smtp_tx *tx, const char *scl, const char *action, struct strbuf *out,
 		struct strbuf *named)
@@ -89,6 +99,10 @@ smtp_edit_build(const struct smtp_tx *tx, const char *scl, const char *action, s
 			    action, (unsigned long long)s->ev.id, s->tx_count);
 		strbuf_add_str(named,
 			       named->len > 0 ? ", X-Postern-Result" : "added X-Postern-Result");
+	}
+	if (out->len > 0 && begins_folded(tx)) {
+		strbuf_add_str(out, "X-Postern-Stray:\r\n");
+		strbuf_add_str(named, ", X-Postern-Stray");
 	}
 	CHECK(!out->truncated);
 }

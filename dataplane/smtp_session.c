@@ -187,6 +187,8 @@ smtp_session_no(struct smtp_session *s, struct verdict *v, bool counts, const st
 	if (r == NULL)
 		smtp_reply_set(&own, v->reply_code, v->enhanced, span_str(v->text));
 	smtp_reply_format(r != NULL ? r : &own, &b);
+	if (counts && v->reply_code < 500)
+		s->commands++; // not an error, but no reason to ask for ever
 	if (counts && v->reply_code >= 500 &&
 	    ++s->errors >= smtp_session_settings(s)->limits_protocol_errors_max && !closes) {
 		COUNT(s->smtp->counters, TOO_MANY_ERRORS);

@@ -83,23 +83,24 @@ struct smtp_tx { // one transaction, MAIL to final reply
 	uint16_t rcpt_len;
 	uint8_t hop_row;        // of the policy, that `backend` belongs to
 	const char *cause_text; // of an incomplete scan, NULL: none
-	char named[48];         // the edits, for the log
+	char named[64];         // the edits, for the log
 	struct strbuf rcpts;    // accepted ones, joined by ", "
 	char rcpts_mem[SMTP_RCPT_TEXT_SIZE];
 };
 
 struct smtp_session {
 	uint32_t magic;
-	uint8_t state;  // enum smtp_state
-	uint8_t reason; // enum disconnect_reason, once ended; in TARPIT the one to close with
-	bool greeted;   // HELO or EHLO accepted
+	uint8_t state;    // enum smtp_state
+	uint8_t reason;   // enum disconnect_reason, once ended; in TARPIT the one to close with
+	bool greeted;     // HELO or EHLO accepted
+	bool is_eightbit; // the EHLO reply offered 8BITMIME
 	bool eof_seen;
 	bool is_choked;     // waiting for the client to take replies
 	bool tarpit_closes; // close behind the delayed reply
 	bool is_broken;     // a reply could not be written: the timer ends it
 	uint8_t listener;
 	uint32_t errors;   // protocol errors so far
-	uint32_t commands; // counted ones, and recipients that the backend refused
+	uint32_t commands; // counted ones, and those refused for now or by the backend
 	uint32_t tx_count;
 	struct smtp *smtp;
 	struct tcp_conn *conn; // NULL: gone or forgotten
@@ -220,7 +221,8 @@ void smtp_relay_rcpt_refused(struct smtp_tx *tx,
 			     const struct smtp_refusal *why); // sync or while waiting
 
 // --- smtp_edit.c ---
-// The header lines that the policy wants, as bytes. Sets what the log says about them in `named`.
+// The header lines that the policy wants, as bytes; the message's first bytes are in tx->body. Sets
+// what the log says about them in `named`.
 void smtp_edit_build(const struct smtp_tx *tx, const char *scl, const char *action,
 		     struct strbuf *out, struct strbuf *named);
 

@@ -59,6 +59,7 @@ check_helo(struct smtp_session *s, struct smtp_command *cmd)
 	s->ev.helo = span_of(s->helo, cmd->helo.n);
 	s->ev.esmtp = cmd->verb == SMTP_VERB_EHLO;
 	s->greeted = false;
+	s->is_eightbit = false;
 	return NULL;
 }
 
@@ -88,6 +89,7 @@ effect_ehlo(struct smtp_session *s, struct smtp_command *cmd)
 	strbuf_init(&b, r.text + r.len, (uint32_t)sizeof(r.text) - r.len);
 	strbuf_addf(&b, "\nPIPELINING\nSIZE %llu", (unsigned long long)size_max);
 	r.lines = 3;
+	s->is_eightbit = caps.eightbit;
 	if (caps.eightbit) {
 		strbuf_add_str(&b, "\n8BITMIME");
 		r.lines++;
@@ -109,7 +111,9 @@ check_mail(struct smtp_session *s, struct smtp_command *cmd)
 	struct smtp_caps caps;
 	uint64_t size_max;
 	session_caps(s, &caps, &size_max);
-	const struct smtp_refusal *no = smtp_parse_mail(cmd, caps.eightbit);
+	// What was offered may be used, even if the mail server has lost it since:
+	// smtp_backend_take puts such a message off.
+	const struct smtp_refusal *no = smtp_parse_mail(cmd, s->is_eightbit || caps.eightbit);
 	if (no != NULL)
 		return no;
 	if (cmd->size > size_max)
@@ -175,6 +179,7 @@ effect_rcpt(struct smtp_session *s, struct smtp_command *cmd)
 	(void)cmd;
 	if (tx->is_doomed) {
 		struct verdict v = tx->verdict;
+		s->commands++; // the client may not know yet, but will not ask for ever
 		smtp_log_refusal(s, EVENT_RCPT, &v);
 		smtp_session_no(s, &v, false, NULL);
 	} else if (tx->is_deleted || tx->rcpt_dropped) {
