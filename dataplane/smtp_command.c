@@ -113,11 +113,7 @@ static const struct verb_name verb_names[] = {
 #undef SMTP_VERB_ABSENT
 };
 
-const char *
-smtp_verb_name(enum smtp_verb v)
-{
-	return v < SMTP_VERB_COUNT ? verb_names[v].name : "?";
-}
+const struct smtp_refusal smtp_line_too_long = {500, "5.5.2", "Line too long"};
 
 static struct span
 spaces_off(struct span s)

@@ -65,6 +65,7 @@ struct smtp_refusal { // a row of the protocol's own refusals
 	uint16_t code;
 	const char *enhanced, *text;
 };
+extern const struct smtp_refusal smtp_line_too_long;
 
 // Finds the end of line from the start of `in`; after_cr: the byte before was a CR. *taken: how
 // far.
@@ -75,7 +76,6 @@ must_use enum smtp_frame smtp_line_take(struct smtp_line **buf, struct pool *poo
 void smtp_line_done(struct smtp_line **buf, struct pool *pool); // gives the object back, if any
 
 void smtp_command_parse(struct span line, struct smtp_command *cmd);
-const char *smtp_verb_name(enum smtp_verb v);
 const struct smtp_refusal *must_use smtp_parse_helo(struct smtp_command *cmd);
 const struct smtp_refusal *must_use smtp_parse_mail(struct smtp_command *cmd, bool with_8bitmime);
 const struct smtp_refusal *must_use smtp_parse_rcpt(struct smtp_command *cmd);

@@ -418,7 +418,6 @@ smtp_session_fire(struct smtp_session *s)
 static uint32_t
 take_command(struct smtp_session *s, struct span in)
 {
-	static const struct smtp_refusal too_long = {500, "5.5.2", "Line too long"};
 	struct span line = SPAN_NONE;
 	uint32_t taken = 0;
 	enum smtp_frame f = smtp_line_take(&s->line, &s->smtp->lines, in, &taken, &line);
@@ -432,7 +431,7 @@ take_command(struct smtp_session *s, struct span in)
 	case SMTP_FRAME_LONG:
 		arm_command(s);
 		COUNT(s->smtp->counters, LINE_TOO_LONG);
-		smtp_session_refuse_row(s, EVENT_REJECT, &too_long, SPAN_NONE);
+		smtp_session_refuse_row(s, EVENT_REJECT, &smtp_line_too_long, SPAN_NONE);
 		break;
 	case SMTP_FRAME_SHED:
 		COUNT(s->smtp->counters, SHED_MEMORY);

@@ -28,7 +28,6 @@ static const struct smtp_refusal no_relay = {550, "5.7.54",
 					     "Unable to relay recipient in non-accepted domain"};
 static const struct smtp_refusal unknown_verb = {500, "5.5.1", "Command unrecognized"};
 static const struct smtp_refusal absent_verb = {502, "5.5.1", "Command not implemented"};
-static const struct smtp_refusal too_long = {500, "5.5.2", "Line too long"};
 
 // --- what both sides can do ---
 
@@ -284,9 +283,15 @@ effect_noop(struct smtp_session *s, struct smtp_command *cmd)
 static void
 effect_help(struct smtp_session *s, struct smtp_command *cmd)
 {
+	static const char text[] = "Commands:"
+#define SMTP_VERB(id, name, event, check, effect, flags) " " name
+#define SMTP_VERB_ABSENT(name)
+#include "dataplane/smtp_verb.def"
+#undef SMTP_VERB
+#undef SMTP_VERB_ABSENT
+		;
 	(void)cmd;
-	smtp_session_say(s, 214, "2.0.0",
-			 "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP HELP VRFY QUIT");
+	smtp_session_say(s, 214, "2.0.0", text);
 }
 
 static void
@@ -398,7 +403,7 @@ smtp_verb_run(struct smtp_session *s, struct span line)
 		return;
 	const struct smtp_refusal *no = NULL;
 	if (line.n + 2 > SMTP_COMMAND_MAX && cmd.verb != SMTP_VERB_MAIL)
-		no = &too_long;
+		no = &smtp_line_too_long;
 	else if (!(row->flags & VERB_EARLY) && !s->greeted)
 		no = &no_hello;
 	else
