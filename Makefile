@@ -2,7 +2,7 @@
 # One non-recursive Makefile. Directories are flat and listed by wildcard: a new .c file needs no edit
 # here. Everything is written below build/<variant>/. `make help` lists the targets.
 
-VARIANT ?= release# debug asan ubsan tsan cov fuzz
+VARIANT ?= release# debug asan ubsan cov fuzz
 B       := build/$(VARIANT)
 Q       := $(if $(V),,@)
 CFLAGS  ?= -O2 -g
@@ -18,7 +18,6 @@ VAR_release :=
 VAR_debug := -O0 -DPOSTERN_DCHECK
 VAR_asan  := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DPOSTERN_DCHECK
 VAR_ubsan := -O1 -fsanitize=undefined -fno-sanitize-recover=all -DPOSTERN_DCHECK
-VAR_tsan  := -O1 -fsanitize=thread -DPOSTERN_DCHECK
 VAR_cov   := -O0 --coverage
 VAR_fuzz  := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -DPOSTERN_DCHECK
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -I. -MMD -MP -fno-strict-aliasing -fstack-protector-strong \
@@ -37,12 +36,12 @@ CLI     := control/cli.c $(wildcard control/cli_*.c)
 CONTROL := $(filter-out control/main.c $(CLI),$(wildcard control/*.c))
 SCAN    := $(wildcard scanner/*.c scanner/agents/*.c)
 # The files of the dataplane that may see rte_ types; all others compile with a bare compiler.
-DPDK    := $(wildcard dataplane/boot.c dataplane/eal.c dataplane/port_dpdk.c dataplane/steer.c)
+DPDK    := $(wildcard dataplane/boot.c dataplane/eal.c dataplane/port_dpdk.c)
 PLANE   := $(filter-out dataplane/main.c $(DPDK),$(wildcard dataplane/*.c))
 SIM     := $(wildcard test/sim/lib/*.c)
 
 obj      = $(patsubst %.c,$(B)/%.o,$(1))
-$(call obj,$(DPDK) dataplane/main.c): LIB_CFLAGS = $(call sys,libdpdk) -DALLOW_EXPERIMENTAL_API
+$(call obj,$(DPDK)): LIB_CFLAGS = $(call sys,libdpdk) -DALLOW_EXPERIMENTAL_API
 $(B)/test/dpdk/%.o: LIB_CFLAGS = $(call sys,libdpdk) -DALLOW_EXPERIMENTAL_API
 $(B)/scanner/match.o $(B)/control/pattern_compile.o: LIB_CFLAGS = $(call sys,libhs)
 
@@ -79,7 +78,7 @@ $(B)/flags: FORCE
 # --- tests ----------------------------------------------------------------------------------------
 # test/unit/AREA_*.c link with what their area may see: base, control, scan, plane, dpdk.
 UNIT    := $(patsubst test/unit/%.c,$(B)/test/unit/%,$(wildcard test/unit/*.c))
-UNIT_LIBS = $(call libs,criterion) $(LIBS_$(UNIT_NEEDS))
+
 UNIT_AREA_base    := $(BASE)
 UNIT_AREA_control := $(CONTROL) $(filter-out control/cli.c,$(CLI)) $(BASE)
 UNIT_AREA_scan    := $(SCAN) $(BASE) $(wildcard control/pattern_compile.c)
@@ -122,7 +121,7 @@ $(RUNNERS): $(B)/test/%: $(B)/test/%.o $(call obj,$(UNIT_AREA_plane))
 tests: $(UNIT) $(FUZZ_BINS) $(RUNNERS) all ## build what `make test` runs
 test: tests ## layers, headers, units, scripts, seeds, simulation: no root, no hugepages
 	$(Q)test/make-test.sh $(B)
-asan ubsan tsan cov: ## make test in that variant
+asan ubsan cov: ## make test in that variant
 	$(Q)$(MAKE) --no-print-directory test VARIANT=$@
 fuzz: ## make fuzz T=NAME S=SECONDS: libFuzzer on one target (clang)
 	$(Q)test/fuzz/fuzz.sh "$(T)" "$(S)"
@@ -154,4 +153,4 @@ help: ## this table
 	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all tests test asan ubsan tsan cov fuzz bench install demo check clean help FORCE
+.PHONY: all tests test asan ubsan cov fuzz bench install demo check clean help FORCE

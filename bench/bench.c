@@ -66,7 +66,8 @@ bench_finish(struct bench *b)
 		printf("%-34s %14.1f %-16s %14.1f %8.3f  %s\n", r->name, r->value, r->unit,
 		       r->baseline_value, ratio, r->baseline);
 		fprintf(f,
-			"  {\"name\": \"%s\", \"value\": %.3f, \"unit\": \"%s\", \"baseline\": \"%s\", "
+			"  {\"name\": \"%s\", \"value\": %.3f, \"unit\": \"%s\", \"baseline\": "
+			"\"%s\", "
 			"\"baseline_value\": %.3f, \"ratio\": %.5f}%s\n",
 			r->name, r->value, r->unit, r->baseline, r->baseline_value, ratio,
 			i + 1 < b->count ? "," : "");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bench_micro: the small parts that every packet or byte passes: flow table, timer wheel, decoders,
-// matcher. One function measures one row; its baseline is the plain thing that one would take otherwise.
+// matcher. One function measures one row; its baseline is the plain thing that one would take
+// otherwise.
 #include <hs/hs.h>
 #include <search.h>
 #include <stdio.h>
@@ -64,7 +65,8 @@ bench_flow(struct bench *b)
 		uint64_t begin = bench_cycles();
 		for (uint32_t i = 0; i < LOOKUPS; i++) {
 			const struct key *k = &keys[order[i]];
-			CHECK(flow_find(&f, flow_hash(&f, k, sizeof(*k)), k, key_is, keys) == order[i]);
+			CHECK(flow_find(&f, flow_hash(&f, k, sizeof(*k)), k, key_is, keys) ==
+			      order[i]);
 		}
 		own[run] = (double)(bench_cycles() - begin) / LOOKUPS;
 		begin = bench_cycles();
@@ -147,7 +149,8 @@ static uint8_t text[TEXT_SIZE], out[TEXT_SIZE];
 static void
 make_base64(void)
 {
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char alphabet[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	struct rng r;
 	rng_init(&r, 5);
 	for (uint32_t i = 0; i < TEXT_SIZE; i++) {
@@ -197,8 +200,8 @@ bench_decode(struct bench *b, const char *name, enum decode_kind kind)
 		__asm__ volatile("" ::"r"(out) : "memory");
 		copy[run] = (double)(bench_cycles() - begin) / TEXT_SIZE;
 	}
-	bench_add(b, name, bench_median(own, BENCH_RUNS), "cycles/byte", "memcpy in the same slices",
-		  bench_median(copy, BENCH_RUNS));
+	bench_add(b, name, bench_median(own, BENCH_RUNS), "cycles/byte",
+		  "memcpy in the same slices", bench_median(copy, BENCH_RUNS));
 }
 
 static bool
@@ -252,7 +255,8 @@ make_policy(struct rng *r, hs_database_t **db)
 		(void)snprintf(line, sizeof(line), "bad_word %.40s", phrase[i]);
 		CHECK(testpolicy_line(tp, span_str(line)));
 	}
-	CHECK(hs_compile_multi(expr, flags, NULL, 500, HS_MODE_BLOCK, NULL, db, &error) == HS_SUCCESS);
+	CHECK(hs_compile_multi(expr, flags, NULL, 500, HS_MODE_BLOCK, NULL, db, &error) ==
+	      HS_SUCCESS);
 	struct policy_use *use = testpolicy_make(tp, 1, &w);
 	CHECK(use != NULL);
 	testpolicy_close(&tp);
@@ -276,12 +280,14 @@ bench_match(struct bench *b)
 		uint64_t begin = bench_cycles();
 		CHECK(match_open(use->matcher, 0, MATCH_CONTENT, &s) == MATCH_OK);
 		for (uint32_t at = 0; at < TEXT_SIZE; at += SLICE)
-			CHECK(match_feed(s, span_of(text + at, MIN(TEXT_SIZE - at, (uint32_t)SLICE)), on_match,
-					 NULL) == MATCH_OK);
+			CHECK(match_feed(s,
+					 span_of(text + at, MIN(TEXT_SIZE - at, (uint32_t)SLICE)),
+					 on_match, NULL) == MATCH_OK);
 		match_close(&s);
 		own[run] = (double)(bench_cycles() - begin) / TEXT_SIZE;
 		begin = bench_cycles();
-		CHECK(hs_scan(db, (const char *)text, TEXT_SIZE, 0, scratch, on_hs, NULL) == HS_SUCCESS);
+		CHECK(hs_scan(db, (const char *)text, TEXT_SIZE, 0, scratch, on_hs, NULL) ==
+		      HS_SUCCESS);
 		block[run] = (double)(bench_cycles() - begin) / TEXT_SIZE;
 	}
 	bench_add(b, "match_500_slices_1448", bench_median(own, BENCH_RUNS), "cycles/byte",

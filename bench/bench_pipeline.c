@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// bench_pipeline: what a complete message costs one worker: SYN to TIME_WAIT, both halves, SMTP, events,
-// agents, MIME and 500 phrases, one client connection a message, the backend's connections kept.
+// bench_pipeline: what a complete message costs one worker: SYN to TIME_WAIT, both halves, SMTP,
+// events, agents, MIME and 500 phrases, one client connection a message, the backend's connections
+// kept.
 //
-// Counted are the TSC cycles inside worker_poll while it had work; the source and the sink of the mail
-// run in the same thread and are not counted. Baseline: one hs_scan (block mode) of the same bytes with the
-// same phrases, measured in the same run.
+// Counted are the TSC cycles inside worker_poll while it had work; the source and the sink of the
+// mail run in the same thread and are not counted. Baseline: one hs_scan (block mode) of the same
+// bytes with the same phrases, measured in the same run.
 #include <hs/hs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,16 +40,19 @@ make_phrases(struct rng *r)
 static uint8_t *
 make_message(struct rng *r, size_t size)
 {
-	static const char *const word[] = {
-		"the", "of", "meeting", "and", "project", "to", "please", "in", "report", "is", "we",
-		"schedule", "for", "invoice", "that", "quarter", "you", "attached", "on", "delivery",
-		"with", "customer", "as", "regards", "have", "update", "be", "tomorrow", "at", "office"};
+	static const char *const word[] = {"the",     "of",       "meeting",  "and",     "project",
+					   "to",      "please",   "in",       "report",  "is",
+					   "we",      "schedule", "for",      "invoice", "that",
+					   "quarter", "you",      "attached", "on",      "delivery",
+					   "with",    "customer", "as",       "regards", "have",
+					   "update",  "be",       "tomorrow", "at",      "office"};
 	uint8_t *m = malloc(size + 256);
 	CHECK(m != NULL);
-	size_t n = (size_t)snprintf((char *)m, 256,
-				    "From: Alice <alice@example.test>\r\nTo: Bob <bob@example.test>\r\n"
-				    "Subject: Quarterly report\r\nMIME-Version: 1.0\r\n"
-				    "Content-Type: text/plain; charset=utf-8\r\n\r\n");
+	size_t n = (size_t)snprintf(
+		(char *)m, 256,
+		"From: Alice <alice@example.test>\r\nTo: Bob <bob@example.test>\r\n"
+		"Subject: Quarterly report\r\nMIME-Version: 1.0\r\n"
+		"Content-Type: text/plain; charset=utf-8\r\n\r\n");
 	size_t line = 0;
 	while (n + 2 < size) {
 		const char *w = word[rng_below(r, ARRAY_LEN(word))];
@@ -142,7 +146,8 @@ load_open(const uint8_t *data, size_t size)
 	}
 	CHECK(testpolicy_line(tp, SPAN_LIT("file_name *.exe")));
 	CHECK(testpolicy_line(tp, SPAN_LIT("machine.sessions_max 1024")));
-	l->a = appliance_open(&(struct appliance_args){.policy = tp, .seed = 7, .peer_conns = 65536}, &w);
+	l->a = appliance_open(
+		&(struct appliance_args){.policy = tp, .seed = 7, .peer_conns = 65536}, &w);
 	if (l->a == NULL) {
 		(void)fprintf(stderr, "the appliance does not start: %s\n", why);
 		exit(1);
@@ -152,7 +157,8 @@ load_open(const uint8_t *data, size_t size)
 	l->sink.keep = false;
 	for (uint32_t i = 0; i < CONCURRENT; i++) {
 		l->message[i] = (struct source_message){.from = "alice@example.test",
-							.rcpt = {"bob@example.test"}, .data = data,
+							.rcpt = {"bob@example.test"},
+							.data = data,
 							.size = size};
 		l->source[i].state = SOURCE_DONE;
 	}
@@ -253,7 +259,8 @@ measure(struct bench *b, const struct baseline *base, size_t size, uint64_t coun
 	(void)snprintf(name, sizeof(name), "pipeline_%zu", size);
 	bench_add(b, name, cycles, "cycles/message", "hs_scan of the same bytes", scan_cycles);
 	(void)snprintf(name, sizeof(name), "pipeline_%zu_rate", size);
-	bench_add(b, name, hz / cycles, "messages/s/core", "hs_scan of the same bytes", hz / scan_cycles);
+	bench_add(b, name, hz / cycles, "messages/s/core", "hs_scan of the same bytes",
+		  hz / scan_cycles);
 	load_close(&l);
 	free(data);
 }

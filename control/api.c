@@ -112,6 +112,16 @@ api_warning(struct api_call *c, const char *fmt, ...)
 	va_end(ap);
 }
 
+bool
+api_has_policy(struct api_call *c)
+{
+	CHECK(c != NULL);
+	if (runtime_has_policy(c->api->runtime))
+		return true;
+	api_error(c, "there is no valid policy: `postern policy check`");
+	return false;
+}
+
 void
 api_diags(struct api_call *c, const struct diag_list *d)
 {

@@ -4,7 +4,8 @@
 // A line {"noun","verb","args","json"} comes from the server; the row of command.def is found, its
 // handler (in the api_x.c of its noun) makes `data`, a JSON value, and when a person will read it
 // prints a table of the same data into `text`. The answer is {"ok","exit","text" or
-// "data","errors","warnings"}. To add a command: a row in command.def and a handler. Who calls it: posternd's loop (api_poll) and the server's callback (api_line);
+// "data","errors","warnings"}. To add a command: a row in command.def and a handler.
+// Who calls it: posternd's loop (api_poll) and the server's callback (api_line);
 // single-threaded. Memory: a call owns its JSON and text until it is answered. A handler that has
 // to wait (for the workers to take a policy, for session rows) sets `wait`; the call then stays in
 // its slot, and other clients go on. What can go wrong: hostile lines: an answer with exit 2; a
@@ -80,6 +81,8 @@ must_use bool api_number(struct api_call *c, const char *key, uint32_t min, uint
 void api_error(struct api_call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void api_warning(struct api_call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void api_diags(struct api_call *c, const struct diag_list *d); // errors refuse the call
+// False: there is none to show; the error says so.
+must_use bool api_has_policy(struct api_call *c);
 void api_printf(struct api_call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 // A change has been made: the answer waits until it is in force.
 void api_changed(struct api_call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -98,7 +101,8 @@ void api_table(struct api_call *c, const json_t *rows, const struct api_column *
 	       uint32_t count);
 
 // The handlers, by noun.
-#define COMMAND(handler, noun, verb, alone, args, options, keys, help) void handler(struct api_call *c);
+#define COMMAND(handler, noun, verb, alone, args, options, keys, help)                             \
+	void handler(struct api_call *c);
 #include "control/command.def"
 #undef COMMAND
 

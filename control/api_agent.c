@@ -30,10 +30,8 @@ api_agent_list(struct api_call *c)
 		{"set_by", "SET BY"},     {"events", "EVENTS"},
 	};
 
-	if (runtime_config(c->api->runtime) == NULL) {
-		api_error(c, "there is no valid policy: `postern policy check`");
+	if (!api_has_policy(c))
 		return;
-	}
 	c->data = json_array();
 	for (uint32_t i = 1; i <= AGENT_COUNT; i++) {
 		struct runtime_agent a = runtime_agent_at(c->api->runtime, i);
@@ -147,10 +145,9 @@ api_pipeline_show(struct api_call *c)
 {
 	const struct policy_view *v = runtime_view(c->api->runtime);
 
-	if (v == NULL) {
-		api_error(c, "there is no valid policy: `postern policy check`");
+	if (!api_has_policy(c))
 		return;
-	}
+	CHECK(v != NULL);
 	c->data = json_array();
 	api_printf(c, "%-24s%s\n", "EVENT", "AGENTS, FIRST TO LAST");
 	for (uint32_t e = 0; e < EVENT_COUNT; e++) {

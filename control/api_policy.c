@@ -248,10 +248,9 @@ api_policy_show(struct api_call *c)
 	struct runtime *rt = c->api->runtime;
 	const struct config *f = runtime_config(rt);
 
-	if (f == NULL) {
-		api_error(c, "there is no valid policy: `postern policy check`");
+	if (!api_has_policy(c))
 		return;
-	}
+	CHECK(f != NULL);
 	if (api_flag(c, "options")) {
 		c->data = options_json(rt, true);
 		api_table(c, c->data, options, ARRAY_LEN(options));

@@ -13,8 +13,7 @@
 #include "control/config_read.h"
 #include "control/config_value.h"
 
-// --- memory
-// ---------------------------------------------------------------------------------------
+// --- memory ---
 
 #define BLOCK_SIZE 65536u // texts of the configuration are a few hundred bytes at most
 
@@ -112,8 +111,7 @@ config_close(struct config **c)
 	*c = NULL;
 }
 
-// --- defaults
-// -------------------------------------------------------------------------------------
+// --- defaults ---
 
 // What Exchange's Attachment Filtering agent blocks when nobody configured it.
 static const char *const default_types[] = {
@@ -176,7 +174,7 @@ defaults_order(struct reader *r)
 		for (uint32_t a = 0; a < AGENT_COUNT; a++) {
 			if (r->agent_place[a].line == 0 &&
 			    (best == AGENT_COUNT ||
-			     agent_default_priority(a) < agent_default_priority(best)))
+			     agent_default_place(a) < agent_default_place(best)))
 				best = a;
 		}
 		CHECK(best < AGENT_COUNT);
@@ -185,8 +183,7 @@ defaults_order(struct reader *r)
 	}
 }
 
-// --- reading
-// --------------------------------------------------------------------------------------
+// --- reading ---
 
 static void
 read_tree(struct reader *r)
@@ -315,8 +312,7 @@ config_load(const char *file, uint64_t now_s, struct diag_list *d)
 	return text == NULL ? NULL : config_make(file, text, size, now_s, d);
 }
 
-// --- time
-// -----------------------------------------------------------------------------------------
+// --- time ---
 
 bool
 config_time_parse(struct span s, uint64_t *out)

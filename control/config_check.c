@@ -8,8 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-// --- machine, listeners, backends: a handful of rows each
-// ------------------------------------------
+// --- machine, listeners, backends: a handful of rows each ---
 
 static void
 missing(struct reader *r, uint32_t rows, const char *name, const char *what)
@@ -221,8 +220,7 @@ check_backends(struct reader *r)
 	}
 }
 
-// --- duplicates in long lists
-// ---------------------------------------------------------------------
+// --- duplicates in long lists ---
 
 struct shape {
 	size_t size, line_off, column_off;
@@ -413,8 +411,7 @@ check_duplicates(struct reader *r)
 	dedup(r, &word, c->types, &c->types_count);
 }
 
-// --- combinations
-// ---------------------------------------------------------------------------------
+// --- combinations ---
 
 static void
 check_settings(struct reader *r)

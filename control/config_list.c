@@ -15,8 +15,7 @@ static_assert(ARRAY_LEN(direction_names) == DIRECTION_COUNT, "one name a directi
 static const char *const influence_names[] = {"bad_word", "good_word"};
 static_assert(ARRAY_LEN(influence_names) == INFLUENCE_COUNT, "one name an influence");
 
-// --- machine
-// --------------------------------------------------------------------------------------
+// --- machine ---
 
 #define CPU_MAX 1023
 
@@ -226,8 +225,7 @@ read_backends(struct reader *r, yaml_ref n)
 		r->backends_read++;
 }
 
-// --- agents
-// ---------------------------------------------------------------------------------------
+// --- agents ---
 
 static bool
 read_agent(struct reader *r, yaml_ref n, enum agent_id *out)
@@ -297,8 +295,7 @@ read_disabled(struct reader *r, yaml_ref n)
 	read_items(r, n, disabled_item);
 }
 
-// --- IP lists
-// -------------------------------------------------------------------------------------
+// --- IP lists ---
 
 static bool
 read_prefix(struct reader *r, yaml_ref n, struct ipprefix *out)
@@ -410,8 +407,7 @@ read_block(struct reader *r, yaml_ref n)
 	read_items(r, n, block_item);
 }
 
-// --- addresses and domains
-// ------------------------------------------------------------------------
+// --- addresses and domains ---
 
 // A domain or a mailbox, in lower case. NULL: it is none, and that has been said.
 static const char *
@@ -530,8 +526,7 @@ read_recipients(struct reader *r, yaml_ref n)
 	read_items(r, n, recipient_item);
 }
 
-// --- patterns
-// -------------------------------------------------------------------------------------
+// --- patterns ---
 
 #define PHRASE_MAX                                                                                 \
 	256 // bytes, as in Exchange; PATTERN_TEXT_MAX is checked against it in policy_compile.c

@@ -147,15 +147,16 @@ read_bool(struct reader *r, yaml_ref n, uint32_t *out)
 static void
 read_option_text(struct reader *r, yaml_ref n, enum setting_id id, const char **out)
 {
-	uint32_t most = schema_setting(id)->max;
+	const struct setting *setting = schema_setting(id);
 	struct span s;
 
 	if (!read_text(r, n, &s))
 		return;
-	if (s.n == 0)
+	if (s.n == 0 && setting->text[0] != '\0') // what is empty by default may be empty
 		READ_ERROR(r, n, "%s: must not be empty", r->path);
-	else if (s.n > most)
-		READ_ERROR(r, n, "%s: %u bytes are too long, at most %u", r->path, s.n, most);
+	else if (s.n > setting->max)
+		READ_ERROR(r, n, "%s: %u bytes are too long, at most %u", r->path, s.n,
+			   setting->max);
 	else if (!value_is_printable(s))
 		READ_ERROR(r, n, "%s: only printable ASCII is allowed here", r->path);
 	else if (id == SETTING_server_hostname && !value_is_domain(s))

@@ -56,8 +56,7 @@ policy_compiler_compiled(const struct policy_compiler *c)
 	return c->compiled;
 }
 
-// --- pattern databases
-// ----------------------------------------------------------------------------
+// --- pattern databases ---
 
 // A chain of hashes, each over the one before, so that texts cannot run into each other.
 static void
@@ -125,8 +124,7 @@ patterns_get(struct policy_compiler *c, enum pattern_kind kind, const struct spa
 	return e;
 }
 
-// --- agents
-// ---------------------------------------------------------------------------------------
+// --- agents ---
 
 // Agents that the overlay gives a place keep their order among each other; the others are put in at
 // the place that the file gives them, first to last. With no overlay that is the file's order.
@@ -164,8 +162,7 @@ policy_agents_merge(const struct config *config, const struct store_overlay *ove
 	}
 }
 
-// --- rows
-// -----------------------------------------------------------------------------------------
+// --- rows ---
 
 static struct policy_str
 text_put(struct policy_build *b, const char *s)
@@ -310,8 +307,7 @@ put_lists(struct policy_build *b, const struct config *c, const struct store_ove
 	}
 }
 
-// --- databases
-// ------------------------------------------------------------------------------------
+// --- databases ---
 
 static bool
 put_phrases_db(struct policy_compiler *pc, struct policy_build *b, const struct config *c,
@@ -370,8 +366,7 @@ put_names_db(struct policy_compiler *pc, struct policy_build *b, const struct co
 	return false;
 }
 
-// --- the whole
-// ------------------------------------------------------------------------------------
+// --- the whole ---
 
 // Looks at the image as the dataplane will.
 static bool

@@ -32,8 +32,7 @@ now_s(void)
 	return (uint64_t)MAX(time(NULL), 1);
 }
 
-// --- making a policy
-// ------------------------------------------------------------------------------
+// --- making a policy ---
 
 struct made {
 	void *image, *copy; // the runtime's, and publish's
@@ -101,8 +100,7 @@ config_adopt(struct runtime *rt, struct config **c)
 	*c = NULL;
 }
 
-// --- open, close, poll
-// ----------------------------------------------------------------------------
+// --- open, close, poll ---
 
 struct runtime *
 runtime_open(const struct runtime_paths *paths, struct diag_list *d)
@@ -202,8 +200,7 @@ runtime_poll(struct runtime *rt)
 	return changed;
 }
 
-// --- check and apply
-// ------------------------------------------------------------------------------
+// --- check and apply ---
 
 static void
 warn_restart(struct runtime *rt, struct diag_list *d)
@@ -277,8 +274,7 @@ runtime_apply_text(struct runtime *rt, const char *name, const char *text, size_
 	return config_try(rt, &c, true, d);
 }
 
-// --- agents
-// ---------------------------------------------------------------------------------------
+// --- agents ---
 
 static enum runtime_result
 agents_change(struct runtime *rt, const struct store_agent state[AGENT_COUNT], struct diag_list *d)
@@ -383,8 +379,7 @@ runtime_agent_at(const struct runtime *rt, uint32_t position)
 	return out;
 }
 
-// --- IP lists
-// -------------------------------------------------------------------------------------
+// --- IP lists ---
 
 static const struct config_prefix *
 file_list(const struct runtime *rt, enum store_list list, uint32_t *count)
@@ -545,8 +540,7 @@ runtime_ip_at(const struct runtime *rt, enum store_list list, uint32_t index)
 				   .comment = ip->comment};
 }
 
-// --- for printing
-// ---------------------------------------------------------------------------------
+// --- for printing ---
 
 bool
 runtime_has_policy(const struct runtime *rt)

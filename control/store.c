@@ -34,8 +34,7 @@ store_list_name(enum store_list list)
 	return list_names[list];
 }
 
-// --- the copy in memory
-// ---------------------------------------------------------------------------
+// --- the copy in memory ---
 
 static int
 prefix_cmp(const struct ipprefix *a, const struct ipprefix *b)
@@ -122,8 +121,7 @@ overlay_clear(struct store_overlay *o)
 		o->agent[a].enabled = -1;
 }
 
-// --- reading the database
-// -------------------------------------------------------------------------
+// --- reading the database ---
 
 static bool
 exec(sqlite3 *db, const char *sql)
@@ -248,8 +246,7 @@ all_load(struct store *s, struct diag_list *d)
 	return true;
 }
 
-// --- opening
-// --------------------------------------------------------------------------------------
+// --- opening ---
 
 enum open_result { OPEN_OK, OPEN_DAMAGED, OPEN_FAILED };
 
@@ -464,8 +461,7 @@ store_is_writable(const struct store *s)
 	return s->db != NULL;
 }
 
-// --- changes
-// --------------------------------------------------------------------------------------
+// --- changes ---
 
 static enum store_result
 fail(struct store *s, struct diag_list *d)

@@ -33,6 +33,8 @@
 #define IDLE_SLEEP_US 50u
 #define WALL_STEP_US 1000u // the wall clock is read this often
 #define PATH_SIZE 512u
+#define LOCK_TRIES 100 // of LOCK_STEP_US each: two seconds
+#define LOCK_STEP_US 20000
 
 enum worker_life { WORKER_OPENING, WORKER_OPEN, WORKER_FAILED };
 
@@ -203,13 +205,17 @@ lock_up(struct boot *b, struct strbuf *why)
 	b->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
 	if (b->lock_fd < 0)
 		return fail_errno(why, "cannot open", path);
-	if (flock(b->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return true;
-	if (errno == EWOULDBLOCK) {
-		strbuf_addf(why, "another dataplane runs in %s", b->run_dir);
-		return false;
+	// One that was killed lets go of its lock only when its memory is gone, which takes a moment; who
+	// restarts it at once must not be refused for that.
+	for (uint32_t i = 0; i < LOCK_TRIES; i++) {
+		if (flock(b->lock_fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		if (errno != EWOULDBLOCK)
+			return fail_errno(why, "cannot lock", path);
+		usleep(LOCK_STEP_US);
 	}
-	return fail_errno(why, "cannot lock", path);
+	strbuf_addf(why, "another dataplane runs in %s", b->run_dir);
+	return false;
 }
 
 static void

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // chunk: bounded stream and message memory: 2 KiB blocks of one pool a worker, in queues.
 //
-// What for: TCP's receive, reassembly and send queues and the bodies of messages are all made of the same
-// chunks, so bytes are copied once from the packet into a chunk and then move by changing the queue they
-// are in. Who calls it: the owning worker. Memory: one pool at boot; a queue owns its chunks. What can
-// go wrong: the pool is empty: chunkq_add takes fewer bytes than offered; callers shed as their header
-// says. chunk_pool_is_low() is true below 1/8: from there on new messages and sessions are refused, so
-// that those under way can end.
+// What for: TCP's receive, reassembly and send queues and the bodies of messages are all made of
+// the same chunks, so bytes are copied once from the packet into a chunk and then move by changing
+// the queue they are in. Who calls it: the owning worker. Memory: one pool at boot; a queue owns
+// its chunks. What can go wrong: the pool is empty: chunkq_add takes fewer bytes than offered;
+// callers shed as their header says. chunk_pool_is_low() is true below 1/8: from there on new
+// messages and sessions are refused, so that those under way can end.
 #pragma once
 
 #include "control/base/pool.h"

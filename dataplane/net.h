@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // net: everything between a port and TCP on one worker: Ethernet, ARP, IPv4, ICMP echo, routes.
 //
-// What for: turns frames into TCP segments with verified checksums, and segments into frames. Who calls
-// it: the worker's loop from below (net_input), TCP through net_tcp_ops from above. Memory: fixed tables
-// in the struct. What can go wrong: every drop has its counter; nothing is answered for but ARP requests
-// for our addresses, echo requests (rate limited) and what TCP answers. Next hops are resolved by ARP
-// (RFC 826), one request a second and hop; meanwhile seg_get returns NULL. Entries are kept 60 s after
-// their last confirmation, probed before they end. IPv4 fragments are dropped and counted (RFC 1122 3.2.1).
-// Layers inside: eth.c, arp.c, ip.c, icmp.c; IPv6 comes beside ip.c.
+// What for: turns frames into TCP segments with verified checksums, and segments into frames. Who
+// calls it: the worker's loop from below (net_input), TCP through net_tcp_ops from above. Memory:
+// fixed tables in the struct. What can go wrong: every drop has its counter; nothing is answered
+// for but ARP requests for our addresses, echo requests (rate limited) and what TCP answers. Next
+// hops are resolved by ARP (RFC 826), one request a second and hop; meanwhile seg_get returns NULL.
+// Entries are kept 60 s after their last confirmation, probed before they end. IPv4 fragments are
+// dropped and counted (RFC 1122 3.2.1). Layers inside: eth.c, arp.c, ip.c, icmp.c; IPv6 comes
+// beside ip.c.
 #pragma once
 
 #include "control/abi/counter.h"
@@ -47,8 +48,8 @@ struct net_args {
 struct net *must_use net_open(const struct net_args *args);
 void net_close(struct net **n);
 void net_bind_tcp(struct net *n, struct tcp *t);
-extern const struct tcp_net_ops net_tcp_ops; // its ctx is the struct net
+extern const struct tcp_net_ops net_tcp_ops;                          // its ctx is the struct net
 void net_input(struct net *n, uint32_t iface, const struct frame *f); // does not free the frame
-void net_run(struct net *n, uint64_t now_us);                         // time; announces our addresses once
-void net_flush(struct net *n);                                        // sends what was put
+void net_run(struct net *n, uint64_t now_us); // time; announces our addresses once
+void net_flush(struct net *n);                // sends what was put
 uint64_t net_next_us(const struct net *n); // net_run has something to do then; UINT64_MAX: nothing

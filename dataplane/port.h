@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // port: one queue pair of one NIC port as a worker sees it: bursts of frames in, frames out.
 //
-// What for: the seam under which DPDK lives (port_dpdk.c) and over which everything compiles with a bare
-// compiler; tests and benches plug in a wire of their own. Who calls it: the owning worker only. Memory:
-// a received frame belongs to the caller until port_rx_free; a frame from port_tx_get until port_tx_put.
-// What can go wrong: no buffer: port_tx_get returns false (the segment stays unsent and is tried again);
-// NIC queue full: the frame is dropped by port_tx_flush and counted, TCP sends it again.
+// What for: the seam under which DPDK lives (port_dpdk.c) and over which everything compiles with a
+// bare compiler; tests and benches plug in a wire of their own. Who calls it: the owning worker
+// only. Memory: a received frame belongs to the caller until port_rx_free; a frame from port_tx_get
+// until port_tx_put. What can go wrong: no buffer: port_tx_get returns false (the segment stays
+// unsent and is tried again); NIC queue full: the frame is dropped by port_tx_flush and counted,
+// TCP sends it again.
 #pragma once
 
 #include "control/base/check.h"

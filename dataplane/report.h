@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // report: a worker's way to posternd: log records and session rows into the event ring.
 //
-// Who calls it: the owning worker. Memory: the ring is in shared memory; the record is built on the stack
-// and copied. What can go wrong: no ring, or it is full (posternd is dead for long): the record is lost
-// and counted (LOG_LOST); mail goes on.
+// Who calls it: the owning worker. Memory: the ring is in shared memory; the record is built on the
+// stack and copied. What can go wrong: no ring, or it is full (posternd is dead for long): the
+// record is lost and counted (LOG_LOST); mail goes on.
 #pragma once
 
 #include "control/abi/counter.h"

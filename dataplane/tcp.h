@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// tcp: the TCP endpoint of one worker (RFC 9293), passive towards clients and active towards backends.
+// tcp: the TCP endpoint of one worker (RFC 9293), passive to clients and active to backends.
 //
 // What for: carries the two halves of a relay. Who calls it: net.c from below (tcp_input), the SMTP
-// machines from above, the worker's loop (tcp_run, tcp_work). No rte_ type here or above; time is what
-// tcp_run was told. Memory: connections and chunks from the worker's pools; an idle connection holds no
-// chunk. A tcp_conn belongs to this module; the user's pointer stays valid from accept or open until its
-// `gone` call, which is the last one. What can go wrong: no connection free: SYN dropped (TCP_SYN_SHED),
-// tcp_conn_open returns NULL; no chunk: segment dropped (TCP_NO_CHUNK), the peer sends it again; no
-// frame or no ARP entry: the segment stays unsent and is tried again on the next tcp_work.
-// RFCs: 9293, 6298 (RTO), 5681 (fast retransmit, congestion), 7323 (window scale, timestamps, PAWS), 2018
-// (SACK permitted and sent), 5961 (challenge ACK), 6528 (ISN), 1122 4.2.3.6 (keepalive).
+// machines from above, the worker's loop (tcp_run, tcp_work). No rte_ type here or above; time is
+// what tcp_run was told. Memory: connections and chunks from the worker's pools; an idle connection
+// holds no chunk. A tcp_conn belongs to this module; the user's pointer stays valid from accept or
+// open until its `gone` call, which is the last one. What can go wrong: no connection free: SYN
+// dropped (TCP_SYN_SHED), tcp_conn_open returns NULL; no chunk: segment dropped (TCP_NO_CHUNK), the
+// peer sends it again; no frame or no ARP entry: the segment stays unsent and is tried again on the
+// next tcp_work. RFCs: 9293, 6298 (RTO), 5681 (fast retransmit, congestion), 7323 (window scale,
+// timestamps, PAWS), 2018 (SACK permitted and sent), 5961 (challenge ACK), 6528 (ISN), 1122 4.2.3.6
+// (keepalive).
 #pragma once
 
 #include "control/abi/counter.h"
@@ -31,7 +32,8 @@
 struct tcp;
 struct tcp_conn;
 
-struct tcp_path { // the four-tuple as we see it; `side` is the ingress port (transparent mode needs it)
+// The four-tuple as we see it; `side` is the ingress port (transparent mode needs it).
+struct tcp_path {
 	struct ipaddr laddr, raddr;
 	uint16_t lport, rport;
 	uint16_t side;
@@ -44,27 +46,29 @@ enum tcp_gone {
 	TCP_GONE_REFUSED, // RST in answer to our SYN
 };
 
-// Calls up to the user. None of them may be followed by a direct call down into recv: tcp_conn_resume
-// only marks the connection, tcp_work delivers.
+// Calls up to the user. None of them may be followed by a direct call down into recv:
+// tcp_conn_resume only marks the connection, tcp_work delivers.
 struct tcp_user_ops {
 	void (*open)(void *user, struct tcp_conn *c); // active open: established
-	// Bytes in order. Returns how many were taken; the rest stays queued, and the window closes, until
-	// tcp_conn_resume.
+	// Bytes in order. Returns how many were taken; the rest stays queued, and the window
+	// closes, until tcp_conn_resume.
 	uint32_t (*recv)(void *user, struct tcp_conn *c, struct span data);
 	void (*sent)(void *user, struct tcp_conn *c); // the send queue has become shorter
-	void (*eof)(void *user, struct tcp_conn *c);  // the peer's FIN, after all its data was taken
+	// The peer's FIN, after all its data was taken.
+	void (*eof)(void *user, struct tcp_conn *c);
 	void (*gone)(void *user, struct tcp_conn *c, enum tcp_gone why); // last call
 };
 
-// Called when a client's handshake is complete. Sets *ops and returns the user pointer, or NULL to reset.
+// A client's handshake is complete. Sets *ops and returns the user pointer, or NULL to reset.
 typedef void *(*tcp_accept_fn)(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops);
 
 // Calls down: how segments leave, and which local ports come back to this worker.
 struct tcp_net_ops {
 	// Where to write a segment of up to `size` bytes (header and payload); NULL: not now.
 	uint8_t *(*seg_get)(void *ctx, const struct tcp_path *path, uint32_t size);
-	void (*seg_put)(void *ctx, const struct tcp_path *path, uint32_t size); // fills the checksum, sends
-	bool (*port_is_mine)(void *ctx, const struct tcp_path *path);           // RSS of the reply
+	// Fills the checksum, sends.
+	void (*seg_put)(void *ctx, const struct tcp_path *path, uint32_t size);
+	bool (*port_is_mine)(void *ctx, const struct tcp_path *path); // RSS of the reply
 	// The local address, ingress side and path MTU towards raddr; false: no route.
 	bool (*route)(void *ctx, const struct ipaddr *raddr, struct ipaddr *laddr, uint16_t *side,
 		      uint16_t *mtu);
@@ -74,9 +78,9 @@ struct tcp_args {
 	uint32_t conns_max;
 	uint32_t window_bytes; // receive window of a connection
 	uint32_t keepalive_s;
-	uint64_t seed;         // jitter and local ports
-	uint8_t secret[16];    // ISNs (RFC 6528) and the flow table's hash
-	uint16_t mtu;          // for the MSS that we offer
+	uint64_t seed;      // jitter and local ports
+	uint8_t secret[16]; // ISNs (RFC 6528) and the flow table's hash
+	uint16_t mtu;       // for the MSS that we offer
 	struct chunk_pool *chunks;
 	struct counters *counters;
 	struct mem_source *mem;
@@ -85,23 +89,26 @@ struct tcp_args {
 };
 
 struct tcp *must_use tcp_open(const struct tcp_args *args); // boot; NULL: no memory
-void tcp_close(struct tcp **t);                              // gone is not called
-must_use bool tcp_listen(struct tcp *t, const struct ipaddr *addr, uint16_t port, tcp_accept_fn accept,
-			 void *ctx); // addr all zero: any local address
+void tcp_close(struct tcp **t);                             // gone is not called
+// addr all zero: any local address.
+must_use bool tcp_listen(struct tcp *t, const struct ipaddr *addr, uint16_t port,
+			 tcp_accept_fn accept, void *ctx);
 
 // One segment, checksum already verified; `seg` is the TCP header on, trimmed to the IP length.
 void tcp_input(struct tcp *t, const struct tcp_path *path, struct span seg);
 // Takes over the time and fires due timers, at most `most`. Returns how many.
 uint32_t tcp_run(struct tcp *t, uint64_t now_us, uint32_t most);
-// Delivers to resumed connections and sends what is ready. Returns the amount of work done (0: idle).
+// Delivers to resumed connections and sends what is ready. Returns the work done; 0: idle.
 uint32_t tcp_work(struct tcp *t);
-// The earliest timer, or now when tcp_work has something to do; UINT64_MAX: nothing happens by itself.
+// The earliest timer, or now when tcp_work has something to do; UINT64_MAX: nothing comes by
+// itself.
 uint64_t tcp_next_ms(const struct tcp *t);
 uint32_t tcp_conn_count(const struct tcp *t);
-void tcp_settings(struct tcp *t, uint32_t window_bytes, uint32_t keepalive_s); // for new connections
+// For new connections.
+void tcp_settings(struct tcp *t, uint32_t window_bytes, uint32_t keepalive_s);
 
-// Active open towards raddr:rport; `open` or `gone` is called later, never from inside. NULL: no route, no
-// connection or no local port.
+// Active open towards raddr:rport; `open` or `gone` is called later, never from inside. NULL: no
+// route, no connection or no local port.
 struct tcp_conn *must_use tcp_conn_open(struct tcp *t, const struct ipaddr *raddr, uint16_t rport,
 					const struct tcp_user_ops *ops, void *user);
 uint32_t tcp_conn_room(const struct tcp_conn *c); // bytes that tcp_conn_write would take now
@@ -112,7 +119,8 @@ uint32_t tcp_conn_unsent(const struct tcp_conn *c); // bytes that the peer has n
 void tcp_conn_resume(struct tcp_conn *c);           // recv may be called again
 void tcp_conn_close(struct tcp_conn *c);            // FIN behind what is queued; recv still comes
 void tcp_conn_abort(struct tcp_conn *c);            // RST now; gone(CLOSED) follows from tcp_work
-void tcp_conn_forget(struct tcp_conn *c); // the user leaves: no more calls up; input is thrown away,
-					  // what is queued is still sent, then the connection closes
+// The user leaves: no more calls up; input is thrown away, what is queued is still sent, then the
+// connection closes.
+void tcp_conn_forget(struct tcp_conn *c);
 const struct tcp_path *tcp_conn_path(const struct tcp_conn *c);
 struct tcp *tcp_conn_tcp(struct tcp_conn *c);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// worker: one poll-mode core and everything that it owns; worker_poll is the whole dataplane in one call.
+// worker: one poll-mode core and all that it owns; worker_poll is the whole dataplane in one call.
 //
 //   rx burst > net > tcp input > sessions > tcp output > tx > timers > commands > policy
 //
-// What for: share nothing: what a worker touches, no other thread does, but for its ring ends and the
-// policy pointer. Who calls it: the lcore's loop in boot.c; tests and benches call worker_poll with a
-// virtual clock and ports of their own. Memory: all from args.mem in worker_open. What can go wrong:
-// open fails with a reason, or nothing; overload is shed by the modules below.
+// What for: share nothing: what a worker touches, no other thread does, but for its ring ends and
+// the policy pointer. Who calls it: the lcore's loop in boot.c; tests and benches call worker_poll
+// with a virtual clock and ports of their own. Memory: all from args.mem in worker_open. What can
+// go wrong: open fails with a reason, or nothing; overload is shed by the modules below.
 #pragma once
 
 #include "control/abi/region.h"
@@ -21,7 +21,7 @@ struct worker_args {
 	uint32_t iface_count;
 	const struct policy_use *policy; // the first one
 	struct counters *counters;
-	struct ring *events, *commands; // NULL: none (tests)
+	struct ring *events, *commands;    // NULL: none (tests)
 	struct region_worker_state *state; // in shared memory; NULL: none (tests)
 	uint32_t node;                     // NUMA node, for that state
 	uint8_t secret[16];
@@ -35,9 +35,10 @@ struct worker_args {
 
 struct worker;
 
-struct worker *must_use worker_open(const struct worker_args *args, uint64_t now_us, struct strbuf *why);
+struct worker *must_use worker_open(const struct worker_args *args, uint64_t now_us,
+				    struct strbuf *why);
 void worker_close(struct worker **w);
-// One turn of the loop at monotonic time now_us; wall_us is Unix time. Returns the work done (0: idle).
+// One turn of the loop; now_us is monotonic, wall_us Unix time. Returns the work done; 0: idle.
 uint32_t worker_poll(struct worker *w, uint64_t now_us, uint64_t wall_us);
 // A frame that another worker received for a flow of ours (steer.c). Does not free it.
 void worker_frame(struct worker *w, uint32_t iface, const struct frame *f);

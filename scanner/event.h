@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// event: raises an event: asks the agents that are registered on it, by priority, until one decides.
+// event: raises an event: asks the agents registered for it, by priority, until one decides.
 //
 // What for: the seam between the SMTP state machine and the agents; what Exchange's agents get in
 // their event arguments is what they find here. Who calls it: the session on its worker, between a
-// command's check and its effect. Memory: all borrowed for the call, but for the verdict, which holds
-// its own texts. What can go wrong: nothing: an event without agents gives ACTION_NONE. Every agent
-// registered for the event runs until a verdict other than NONE; OnReject and OnDisconnect call all
-// of them, since nothing can be decided there (Disconnect after OnReject excepted).
+// command's check and its effect. Memory: all borrowed for the call, but for the verdict, which
+// holds its own texts. What can go wrong: nothing: an event without agents gives ACTION_NONE. Every
+// agent registered for the event runs until a verdict other than NONE; OnReject and OnDisconnect
+// call all of them, since nothing can be decided there (Disconnect after OnReject excepted).
 #pragma once
 
 #include "control/abi/counter.h"
@@ -31,7 +31,8 @@ struct verdict {
 };
 
 // What is known of the session; filled by the dataplane, read by agents. The bag at the end is the
-// agents' own: it lives as long as the session, is zero at OnConnect, and each field names its writer.
+// agents' own: it lives as long as the session, is zero at OnConnect, and each field names its
+// writer.
 struct event_session {
 	uint64_t id;
 	struct ipaddr client, local;
@@ -45,30 +46,32 @@ struct event_session {
 
 // What is known of the transaction; also with a bag.
 struct event_tx {
-	struct span from;      // without <>; empty: null sender
-	struct span rcpt;      // OnRcpt: the recipient asked for
-	uint32_t rcpt_count;   // accepted so far
+	struct span from;       // without <>; empty: null sender
+	struct span rcpt;       // OnRcpt: the recipient asked for
+	uint32_t rcpt_count;    // accepted so far
 	uint64_t size_declared; // SIZE=, 0: none
-	uint64_t bytes;        // of the message so far
+	uint64_t bytes;         // of the message so far
 	// the agents' bag
 	int8_t scl;             // -1: bypassed or not rated yet (scl_is_set tells), 0..9
 	bool scl_is_set;        // Content Filter
 	bool sender_is_blocked; // Sender Filter with StampStatus
 };
 
-typedef void (*event_trace_fn)(void *ctx, enum event event, uint32_t agent, const struct verdict *v);
+typedef void (*event_trace_fn)(void *ctx, enum event event, uint32_t agent,
+			       const struct verdict *v);
 
 struct event_ctx {
 	enum event event;
 	const struct policy_view *policy;
 	struct event_session *session;
-	struct event_tx *tx;                // NULL outside a transaction
-	const struct scan_result *scan;     // from OnEndOfHeaders on, else NULL
-	const struct verdict *refused;      // OnReject: what was answered
-	enum disconnect_reason reason;      // OnDisconnect
-	uint64_t now_s;                     // Unix time
+	struct event_tx *tx;            // NULL outside a transaction
+	const struct scan_result *scan; // from OnEndOfHeaders on, else NULL
+	const struct verdict *refused;  // OnReject: what was answered
+	enum disconnect_reason reason;  // OnDisconnect
+	uint64_t now_s;                 // Unix time
 	struct counters *counters;
-	event_trace_fn trace; // NULL: none. Called once with AGENT_NONE on raising, then after each agent.
+	// NULL: none. Called once with AGENT_NONE on raising, then after each agent.
+	event_trace_fn trace;
 	void *trace_ctx;
 };
 
@@ -82,5 +85,6 @@ enum action event_raise(struct event_ctx *e, struct verdict *v);
 // For agents: sets action, reply, and texts in one go; `text` may hold {0}, replaced by `subject`.
 void verdict_set(struct verdict *v, enum action action, uint16_t code, const char *enhanced,
 		 struct span text, struct span subject);
-void verdict_set_rule(struct verdict *v, const char *list, uint32_t line); // line 0: "added with the CLI"
+// Line 0: "added with the CLI".
+void verdict_set_rule(struct verdict *v, const char *list, uint32_t line);
 void verdict_set_evidence(struct verdict *v, struct span evidence);

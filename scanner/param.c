@@ -24,9 +24,8 @@ trim(struct span s)
 	return s;
 }
 
-// s begins with '('. The bytes of the comment, nested ones included; 0: it is never closed.
-static uint32_t
-comment_len(struct span s)
+uint32_t
+param_comment_len(struct span s)
 {
 	uint32_t depth = 0;
 
@@ -56,7 +55,7 @@ param_skip_cfws(struct span *s, bool *no_comments)
 		}
 		if (s->p[0] != '(' || *no_comments)
 			break;
-		n = comment_len(*s);
+		n = param_comment_len(*s);
 		if (n == 0) {
 			*no_comments = true;
 			break;
@@ -183,7 +182,7 @@ text_uncomment(struct param_reader *r, struct span s)
 		uint32_t comment = 0;
 
 		if (s.p[i] == '(' && !r->no_comments) {
-			comment = comment_len(span_from(s, i));
+			comment = param_comment_len(span_from(s, i));
 			r->no_comments = comment == 0; // looked for once, so that time stays linear
 		}
 		if (comment == 0 && !reader_put(r, s.p[i]))
@@ -283,7 +282,7 @@ attr_read(struct param_reader *r, struct param *p)
 		uint32_t comment = 0;
 
 		if (s.p[n] == '(' && !r->no_comments) {
-			comment = comment_len(span_from(s, n)); // may hold '=' and ';'
+			comment = param_comment_len(span_from(s, n)); // may hold '=' and ';'
 			r->no_comments = comment == 0;
 		}
 		n += MAX(comment, 1);

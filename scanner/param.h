@@ -56,6 +56,8 @@ struct param_join {
 void param_reader_init(struct param_reader *r, struct span text, uint8_t *mem, uint32_t size);
 bool param_next(struct param_reader *r, struct param *p); // false: end
 
+// s begins with '('. The bytes of the comment, nested ones included; 0: it is never closed.
+uint32_t param_comment_len(struct span s);
 // Skips blanks and comments (nested) at the head of *s; returns whether there was a comment. An
 // unclosed one sets *no_comments and stays.
 bool param_skip_cfws(struct span *s, bool *no_comments);

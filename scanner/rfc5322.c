@@ -2,6 +2,8 @@
 // rfc5322: see the header.
 #include "scanner/rfc5322.h"
 
+#include "scanner/param.h"
+
 #define NAME_MAX_LEN 78
 
 static const struct {
@@ -101,23 +103,6 @@ mailbox_end(struct from_parse *f)
 	f->had_bracket = false;
 }
 
-// A comment's bytes; 0: never closed.
-static uint32_t
-comment_len(struct span s)
-{
-	uint32_t depth = 0;
-
-	for (uint32_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '\\')
-			i++;
-		else if (s.p[i] == '(')
-			depth++;
-		else if (s.p[i] == ')' && --depth == 0)
-			return i + 1;
-	}
-	return 0;
-}
-
 // s begins with '"'. Its bytes; 0: never closed.
 static uint32_t
 quoted_len(struct span s)
@@ -141,7 +126,7 @@ token_take(struct from_parse *f, struct span s, bool bracket)
 
 	CHECK(s.n > 0);
 	if (s.p[0] == '(' && !f->no_comments) {
-		n = comment_len(s);
+		n = param_comment_len(s);
 		if (n > 0)
 			return n;
 		f->no_comments = true;

@@ -63,6 +63,7 @@ fi
 if with cppcheck; then
 	tally_run status "cppcheck" 900 cppcheck --quiet --std=c11 --language=c --enable=warning,portability \
 		--inline-suppr --suppress=missingIncludeSystem --suppress='*:*/test/*' --error-exitcode=1 -I . \
+		--library=test/cppcheck.cfg \
 		-j 2 control scanner dataplane
 fi
 if with clang-tidy; then

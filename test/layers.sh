@@ -188,7 +188,7 @@ expect_violation() { # NAME FILE INCLUDE-LINE
 	rm -rf "$tree"
 	mkdir -p "$tree"/control/base "$tree"/control/abi "$tree"/scanner/agents "$tree"/dataplane "$tree"/test "$tree"/bench
 	local h
-	for h in control/base/a control/abi/a control/a scanner/match dataplane/port dataplane/tcp dataplane/smtp; do
+	for h in control/base/a control/abi/a control/a control/cli_a scanner/match dataplane/port dataplane/tcp dataplane/smtp; do
 		echo '#include <stdint.h>' >"$tree/$h.h"
 	done
 	echo '#include "scanner/match.h"' >"$tree/dataplane/tcp.c"
@@ -215,6 +215,7 @@ self_test() {
 	expect_violation "abi includes control" control/abi/x.h '#include "control/a.h"'
 	expect_violation "control includes scanner" control/x.c '#include "scanner/match.h"'
 	expect_violation "control includes dataplane" control/x.c '#include "dataplane/port.h"'
+	expect_violation "the CLI includes posternd's header" control/cli_x.c '#include "control/a.h"'
 	expect_violation "scanner includes control" scanner/x.c '#include "control/a.h"'
 	expect_violation "scanner includes dataplane" scanner/x.c '#include "dataplane/port.h"'
 	expect_violation "dataplane includes control" dataplane/tcp.c '#include "control/a.h"'
@@ -226,7 +227,11 @@ self_test() {
 	expect_violation "rte_ in quotes" dataplane/smtp_x.c '#  include "rte_mbuf.h"'
 	expect_violation "Hyperscan in an agent" scanner/agents/x.c '#include <hs.h>'
 	expect_violation "Hyperscan's compiler in the scanner" scanner/match.c '#include <hs_compile.h>'
+	expect_violation "rte_ in a file that needs none" dataplane/steer.c '#include <rte_mbuf.h>'
 	expect_violation "YAML in the dataplane" dataplane/boot.c '#include <yaml.h>'
+	expect_violation "YAML beside its one file" control/config_read.c '#include <yaml.h>'
+	expect_violation "SQLite beside its one file" control/x.c '#include <sqlite3.h>'
+	expect_violation "JSON in the YAML reader" control/yaml.c '#include <jansson.h>'
 	expect_violation "sockets in the scanner" scanner/agents/x.c '#include <sys/socket.h>'
 	[ $failed -gt 0 ] || echo "ok - layers self-test"
 	echo "$passed passed, $failed failed"

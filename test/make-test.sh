@@ -12,8 +12,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${1:?usage: test/make-test.sh build/VARIANT}
 [ -d "$build" ] || { echo "make-test: no directory $build" >&2; exit 2; }
 
-# Finds of the sanitizers end the program with a status that tally_run sees.
-export ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1}
+# Finds of the sanitizers end the program with a status that tally_run sees. Not detect_stack_use_after_return:
+# gcc 12's fake stack does not keep the alignment of 64 that some structs ask for.
+export ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=1:strict_string_checks=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
 export LSAN_OPTIONS=${LSAN_OPTIONS:-print_suppressions=0}
 

@@ -216,8 +216,7 @@ start_program() { # posternd|dataplane
 		command=("$build/posternd" --config "$run_dir/postern.yaml" --run-dir "$run_dir"
 			--state-dir "$data_dir/state" --log "$log_file")
 	else
-		# DPDK keeps a directory of its own there, and does not remove it.
-		command=(env RUNTIME_DIRECTORY="$run_dir" "$build/postern-dataplane" --run-dir "$run_dir")
+		command=("$build/postern-dataplane" --run-dir "$run_dir")
 	fi
 	# Right after a kill -9 the kernel may still hold the lock of the one before for some milliseconds.
 	if [ -e "$run_dir/$which.lock" ]; then
@@ -225,7 +224,7 @@ start_program() { # posternd|dataplane
 	fi
 	rm -f "$run_dir/$which.pid"
 	setsid nsenter --net="/run/netns/$appliance_ns" -- "${command[@]}" >>"$run_dir/$which.out" 2>&1 </dev/null &
-	# `setsid`, `nsenter` and `env` become the program, so this is its process. It writes the file itself
+	# `setsid` and `nsenter` become the program, so this is its process. It writes the file itself
 	# too; until then, and if it should not, the number stands here.
 	local pid=$!
 	disown "$pid"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // counter: what a worker counts, in shared memory, one block a worker.
 //
-// Who calls it: COUNT runs on the owning worker only; posternd reads with counter_read. Readers may see
-// a set of counters from different instants, never a torn word.
+// Who calls it: COUNT runs on the owning worker only; posternd reads with counter_read. Readers may
+// see a set of counters from different instants, never a torn word.
 #pragma once
 
 #include "control/abi/model.h"

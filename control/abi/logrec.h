@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// logrec: one record on its way from a worker to posternd: a message-log line or a session-list row.
+// logrec: one record from a worker to posternd: a message-log line or a session-list row.
 //
-// What for: the worker writes fixed-size binary records without formatting; posternd turns them into
-// JSON lines. Who calls it: logrec_* writers run on workers, readers in posternd. Memory: 1024 bytes in
-// the caller's storage (or in the ring). What can go wrong: a text that does not fit is cut and the
-// field's bit in `cut` is set; readers never trust lengths: logrec_is_valid first.
+// What for: the worker writes fixed-size binary records without formatting; posternd turns them
+// into JSON lines. Who calls it: logrec_* writers run on workers, readers in posternd. Memory: 1024
+// bytes in the caller's storage (or in the ring). What can go wrong: a text that does not fit is
+// cut and the field's bit in `cut` is set; readers never trust lengths: logrec_is_valid first.
 #pragma once
 
 #include "control/abi/model.h"
@@ -48,13 +48,13 @@ struct logrec {
 	uint16_t reply_code; // 0: none
 	uint8_t kind;        // enum logrec_kind
 	uint8_t worker;
-	uint8_t direction;   // enum direction
-	uint8_t event;       // enum event
-	uint8_t agent;       // enum agent_id or AGENT_NONE
-	uint8_t action;      // enum action
-	uint8_t reason;      // enum disconnect_reason
-	uint8_t scl_plus_1;  // 0: no SCL; else SCL + 1
-	uint16_t cut;        // bit a field: text was cut
+	uint8_t direction;  // enum direction
+	uint8_t event;      // enum event
+	uint8_t agent;      // enum agent_id or AGENT_NONE
+	uint8_t action;     // enum action
+	uint8_t reason;     // enum disconnect_reason
+	uint8_t scl_plus_1; // 0: no SCL; else SCL + 1
+	uint16_t cut;       // bit a field: text was cut
 	uint16_t len[LOGREC_FIELD_COUNT];
 	uint16_t reserved[7];
 	char text[LOGREC_SIZE - 96];
@@ -62,7 +62,7 @@ struct logrec {
 static_assert(sizeof(struct logrec) == LOGREC_SIZE, "one ring slot");
 
 void logrec_init(struct logrec *r);
-// Fields may be set in ascending order only, each once; control bytes stay as they are (JSON escapes them).
+// Fields are set in ascending order only, each once; control bytes stay as they are (JSON escapes).
 void logrec_set(struct logrec *r, enum logrec_field f, struct span s);
 bool logrec_is_valid(const struct logrec *r);
 struct span logrec_get(const struct logrec *r, enum logrec_field f); // of a valid record

@@ -64,7 +64,7 @@ agent_events(uint32_t agent)
 }
 
 uint32_t
-agent_default_priority(uint32_t agent)
+agent_default_place(uint32_t agent)
 {
 	if (agent >= AGENT_COUNT)
 		return 0;

@@ -43,8 +43,8 @@ enum direction { DIRECTION_INBOUND, DIRECTION_OUTBOUND, DIRECTION_COUNT };
 const char *event_name(uint32_t event);
 const char *action_name(uint32_t action);
 const char *agent_name(uint32_t agent);
-uint32_t agent_events(uint32_t agent); // a mask of EVENT_BIT
-uint32_t agent_default_priority(uint32_t agent);
+uint32_t agent_events(uint32_t agent);        // a mask of EVENT_BIT
+uint32_t agent_default_place(uint32_t agent); // 1..N, in the order of Exchange's priorities
 bool agent_find(struct span name, enum agent_id *out); // without case, "-", "_" and " " are alike
 const char *disconnect_name(uint32_t reason);
 const char *direction_name(uint32_t direction);

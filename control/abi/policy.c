@@ -101,7 +101,8 @@ head_is_sound(const struct policy_head *h, size_t size, struct strbuf *why)
 	if (h->size != size)
 		return bad(why, "image size differs from its head");
 	if (h->layout != policy_layout())
-		return bad(why, "image made by another build: its options, events or agents differ");
+		return bad(why,
+			   "image made by another build: its options, events or agents differ");
 	if (h->section_count != POLICY_SECTION_COUNT)
 		return bad(why, "wrong section table");
 	if (h->generation == 0)

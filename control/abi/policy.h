@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // policy: the compiled, immutable configuration as one position-independent block of bytes.
 //
-//   head | sections: arrays of one struct each, 8-byte aligned | ... strings ... | pattern databases
+//   head | sections: arrays of one struct each, 8-byte aligned | strings | pattern databases
 //
-// What for: posternd builds an image (policy_build.h), the dataplane copies it out of shared memory,
-// validates the copy and reads it through a view; nothing in it is trusted before policy_view_open
-// has said OK. Who calls it: the view functions run on every worker, read-only. Memory: the caller's
-// bytes, borrowed by the view for its life. Errors: policy_view_open returns POLICY_BAD with a reason
-// text; the old policy stays in force. All lookups are bounded and total afterwards.
+// What for: posternd builds an image (policy_build.h), the dataplane copies it out of shared
+// memory, validates the copy and reads it through a view; nothing in it is trusted before
+// policy_view_open has said OK. Who calls it: the view functions run on every worker, read-only.
+// Memory: the caller's bytes, borrowed by the view for its life. Errors: policy_view_open returns
+// POLICY_BAD with a reason text; the old policy stays in force. All lookups are bounded and total
+// afterwards.
 #pragma once
 
 #include "control/abi/model.h"
@@ -44,7 +45,7 @@ struct policy_settings {
 #undef SETTING_CHOICE
 };
 
-// A NIC port: `device` is a PCI address ("0000:03:00.0") or a DPDK vdev ("net_af_packet0,iface=pst0").
+// A NIC port: `device` is a PCI address ("0000:03:00.0") or a vdev ("net_af_packet0,iface=pst0").
 struct policy_port {
 	struct policy_str name, device;
 	struct ipaddr address;
@@ -82,8 +83,8 @@ struct policy_order {
 	uint8_t agent[12];
 };
 
-// IP allow and block lists: sorted by (bits descending, address, longest-lived first), so the longest
-// prefix is found first, and of equal prefixes the first has expired only when all have.
+// IP allow and block lists: sorted by (bits descending, address, longest-lived first), so the
+// longest prefix is found first, and of equal prefixes the first has expired only when all have.
 struct policy_prefix {
 	struct ipaddr addr;
 	uint32_t bits;
@@ -187,7 +188,8 @@ struct policy_view {
 	const struct policy_agent *agents; // [AGENT_COUNT]
 	const struct policy_order *order;  // [EVENT_COUNT]
 	const struct policy_prefix *ip_allow, *ip_block;
-	const struct policy_addr *accepted_domains, *blocked_senders, *blocked_recipients, *recipients;
+	const struct policy_addr *accepted_domains, *blocked_senders, *blocked_recipients,
+		*recipients;
 	const struct policy_phrase *phrases;
 	const struct policy_name *names;
 	const struct policy_type *types;
@@ -208,8 +210,8 @@ struct span policy_text(const struct policy_view *v, struct policy_str s);
 // The longest prefix that holds `a` and has not expired at now_s; NULL: none.
 const struct policy_prefix *policy_ip_find(const struct policy_view *v, enum policy_section_id list,
 					   const struct ipaddr *a, uint64_t now_s);
-// Matches an address against a list (any case): the exact address, then its domain, then parents of it.
-// `address` is "local@domain" or a bare domain. NULL: no row.
+// Matches an address against a list (any case): the exact address, then its domain, then parents of
+// it. `address` is "local@domain" or a bare domain. NULL: no row.
 const struct policy_addr *policy_addr_find(const struct policy_view *v, enum policy_section_id list,
 					   struct span address);
 // A content type "a/b" without parameters, any case; NULL: not listed.

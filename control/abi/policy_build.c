@@ -87,7 +87,7 @@ policy_build_open(void)
 		return NULL;
 	settings_default(b);
 	for (uint32_t a = 0; a < AGENT_COUNT; a++)
-		b->agents[a] = (struct policy_agent){1, agent_default_priority(a)};
+		b->agents[a] = (struct policy_agent){1, agent_default_place(a)};
 	return b;
 }
 

@@ -19,10 +19,11 @@ struct policy_settings *policy_build_settings(struct policy_build *b); // to be 
 struct policy_agent *policy_build_agents(struct policy_build *b);      // [AGENT_COUNT], likewise
 struct policy_str policy_build_str(struct policy_build *b, struct span s);
 // Appends one row, copied; returns its index before sorting. Sizes are CHECKed against the section.
-uint32_t policy_build_row(struct policy_build *b, enum policy_section_id s, const void *row, size_t size);
+uint32_t policy_build_row(struct policy_build *b, enum policy_section_id s, const void *row,
+			  size_t size);
 void policy_build_bytes(struct policy_build *b, enum policy_section_id s, const void *p, size_t n);
-// For tests and benches: one port, one core, one inbound listener on port 25 and one inbound hop, the
-// least that policy_view_open accepts.
+// For tests and benches: one port, one core, one inbound listener on port 25 and one inbound hop,
+// the least that policy_view_open accepts.
 void policy_build_least(struct policy_build *b);
 // The finished image (malloc) and its size; NULL when something failed.
 void *must_use policy_build_finish(struct policy_build *b, uint64_t generation, size_t *size);

@@ -56,6 +56,8 @@ head_fill(struct region_head *h)
 	h->event_slots = REGION_EVENT_SLOTS;
 	h->command_slots = REGION_COMMAND_SLOTS;
 	h->counter_count = COUNTER_COUNT;
+	h->layout = policy_layout();
+	h->counters_size = sizeof(struct counters);
 }
 
 // Whether a head describes the layout of this build, field for field.
@@ -73,6 +75,10 @@ head_is_ours(const struct region_head *h, struct strbuf *why)
 			why,
 			"region version %u with %u counters; this program has version %u with %u",
 			h->version, h->counter_count, REGION_VERSION, (uint32_t)COUNTER_COUNT);
+		return false;
+	}
+	if (h->layout != want.layout) {
+		strbuf_add_str(why, "of a build with other options, events or agents");
 		return false;
 	}
 	size_t from = offsetof(struct region_head, version),

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// region: the shared memory between posternd and the dataplane: one sparse file in the run directory.
+// region: the shared memory of posternd and the dataplane: one sparse file in the run directory.
 //
-//   head (4 KiB) | policy slot 0 | policy slot 1 | worker 0: counters, event ring, command ring | ...
+//   head (4 KiB) | policy slot 0 | policy slot 1 | worker 0: counters, events, commands | ...
 //
 // What for: policies down, events and counters up, commands down. Who calls it: posternd creates or
-// adopts the file (region_create); the dataplane attaches in boot (region_attach), waiting while there
-// is none. Both keep it mapped when the other dies. Ownership: each field has one writer, named at its
-// group. Publication: posternd writes an image into the slot that is not `active_slot`, then stores
-// slot, size and last of all `generation` (release). The dataplane copies the image into memory of its
-// own, checks `generation` again, validates the copy, and reports `taken_generation` (copied: the slot
-// is free again) and per worker `generation` (in force). Nothing is ever read from a slot afterwards.
-// What can go wrong: magic, version or sizes differ: attach fails with a reason, nobody guesses.
+// adopts the file (region_create); the dataplane attaches in boot (region_attach), waiting while
+// there is none. Both keep it mapped when the other dies. Ownership: each field has one writer,
+// named at its group. Publication: posternd writes an image into the slot that is not
+// `active_slot`, then stores slot, size and last of all `generation` (release). The dataplane
+// copies the image into memory of its own, checks `generation` again, validates the copy, and
+// reports `taken_generation` (copied: the slot is free again) and per worker `generation` (in
+// force). Nothing is ever read from a slot afterwards. What can go wrong: magic, version, layout or
+// sizes differ: attach fails with a reason, nobody guesses.
 #pragma once
 
 #include "control/abi/counter.h"
@@ -50,7 +51,9 @@ struct region_head {
 	uint64_t file_size, slot_off, slot_size, worker_off, worker_size;
 	uint64_t counters_off, events_off, commands_off; // inside a worker's part
 	uint32_t workers_max, event_slots, command_slots, counter_count;
-	uint64_t reserved0[4];
+	uint64_t layout; // policy_layout(): settings, events and agents, by name and place
+	uint64_t counters_size;
+	uint64_t reserved0[2];
 	// written by posternd
 	uint64_t control_pid, control_epoch, control_beat_us; // beat: CLOCK_MONOTONIC
 	uint64_t generation;                                  // of the image in active_slot
@@ -75,10 +78,12 @@ struct region {
 	size_t size;
 };
 
-// Opens or creates `path`. An existing sound file is adopted as it is (rings keep what is in them). A
-// damaged or foreign one is refused while `plane_is_alive`, else replaced. 0 or -errno, reason in `why`.
-must_use int region_create(struct region *r, const char *path, bool plane_is_alive, struct strbuf *why);
-// 0; -ENOENT or -EAGAIN: not there yet, try again; -EINVAL: sizes or version differ (reason in `why`).
+// Opens or creates `path`. An existing sound file is adopted as it is (rings keep what is in them).
+// A damaged or foreign one is refused while `plane_is_alive`, else replaced. 0 or -errno, reason in
+// `why`.
+must_use int region_create(struct region *r, const char *path, bool plane_is_alive,
+			   struct strbuf *why);
+// 0; -ENOENT or -EAGAIN: not there yet, try again; -EINVAL: made by another build (why says how).
 must_use int region_attach(struct region *r, const char *path, struct strbuf *why);
 void region_detach(struct region *r);
 
@@ -87,9 +92,9 @@ struct counters *region_counters(const struct region *r, uint32_t worker);
 must_use bool region_events(const struct region *r, uint32_t worker, struct ring *out);
 must_use bool region_commands(const struct region *r, uint32_t worker, struct ring *out);
 
-// posternd: copies an image into the free slot and publishes it. -EBUSY: the dataplane lives and has not
-// copied the one before yet; call again later.
+// posternd: copies an image into the free slot and publishes it. -EBUSY: the dataplane lives and
+// has not copied the one before yet; call again later.
 must_use int region_publish(struct region *r, const void *image, size_t size);
-// dataplane: copies the newest image out when its generation is above `above`. NULL: none, or it changed
-// underneath (call again). The caller owns the copy (free). Stores `taken_generation`.
+// dataplane: copies the newest image out when its generation is above `above`. NULL: none, or it
+// changed underneath (call again). The caller owns the copy (free). Stores `taken_generation`.
 void *must_use region_take(struct region *r, uint64_t above, size_t *size, uint64_t *generation);

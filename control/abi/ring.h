@@ -2,11 +2,12 @@
 // ring: a single-producer single-consumer ring of fixed-size slots in shared memory, between two
 // processes that do not trust each other's indices and may die at any instant.
 //
-// Who calls it: events: one worker puts, posternd gets; commands: the reverse. Memory: in the region.
-// Contract: `head` counts slots ever put, `tail` slots ever got; only the owner writes each. A process
-// that starts anew goes on from the stored value of its own index. What can go wrong: an index pair
-// whose distance exceeds the capacity is damage: the producer treats the ring as full, the consumer
-// sets tail to head (what was in it is lost and counted in `repaired`). Payloads are input: validate.
+// Who calls it: events: one worker puts, posternd gets; commands: the reverse. Memory: in the
+// region. Contract: `head` counts slots ever put, `tail` slots ever got; only the owner writes
+// each. A process that starts anew goes on from the stored value of its own index. What can go
+// wrong: an index pair whose distance exceeds the capacity is damage: the producer treats the ring
+// as full, the consumer sets tail to head (what was in it is lost and counted in `repaired`).
+// Payloads are input: validate.
 #pragma once
 
 #include "control/base/check.h"
@@ -34,7 +35,8 @@ struct ring {
 };
 
 size_t ring_bytes(uint32_t slot_size, uint32_t slots);
-void ring_format(void *mem, uint32_t slot_size, uint32_t slots);                      // creator, once
-must_use bool ring_attach(struct ring *r, void *mem, uint32_t slot_size, uint32_t slots); // false: damaged
+void ring_format(void *mem, uint32_t slot_size, uint32_t slots); // creator, once
+// False: damaged.
+must_use bool ring_attach(struct ring *r, void *mem, uint32_t slot_size, uint32_t slots);
 must_use bool ring_put(struct ring *r, const void *slot); // false: full, counted
 must_use bool ring_get(struct ring *r, void *slot);       // false: empty

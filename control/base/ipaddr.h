@@ -2,8 +2,8 @@
 // ipaddr: an IP address and a prefix as values. IPv4 is held v4-mapped (RFC 4291 2.5.5.2), so one
 // type serves both families; prefix lengths count from the 128-bit form (a.b.c.d/24 has bits 120).
 //
-// Who calls it: everybody. Memory: none. Errors: parse functions return false on anything that is not
-// a complete, canonical-range address (no leading zeros in IPv4 parts, no zone).
+// Who calls it: everybody. Memory: none. Errors: parse functions return false on anything that is
+// not a complete, canonical-range address (no leading zeros in IPv4 parts, no zone).
 #pragma once
 
 #include "control/base/strbuf.h"

@@ -10,7 +10,8 @@
 #include "control/base/check.h"
 
 struct mem_source {
-	void *(*get)(struct mem_source *m, size_t size, const char *name); // zeroed, CACHE_LINE aligned
+	// Zeroed, CACHE_LINE aligned.
+	void *(*get)(struct mem_source *m, size_t size, const char *name);
 	void (*put)(struct mem_source *m, void *p, size_t size);
 };
 

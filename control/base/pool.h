@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // pool: a slab of equal objects, taken and given back in LIFO order, addressed by pointer or index.
 //
-// What for: all objects of the packet path (connections, sessions, chunks, scans). Who calls it: one
-// thread a pool. Memory: one block from a mem_source at init, never more. The first 4 bytes of an
-// object are its magic: pool_get leaves them 0 for the owner to set, pool_put clears them, so a
+// What for: all objects of the packet path (connections, sessions, chunks, scans). Who calls it:
+// one thread a pool. Memory: one block from a mem_source at init, never more. The first 4 bytes of
+// an object are its magic: pool_get leaves them 0 for the owner to set, pool_put clears them, so a
 // stale pointer fails OBJ_CHECK. In the asan variants free objects are poisoned. What can go wrong:
 // an empty pool gives NULL and counts `refused`; the caller's header names the shed action.
 #pragma once
@@ -23,8 +23,8 @@ struct pool {
 	const char *name;
 };
 
-must_use bool pool_init(struct pool *p, struct mem_source *m, const char *name, uint32_t object_size,
-			uint32_t cap);
+must_use bool pool_init(struct pool *p, struct mem_source *m, const char *name,
+			uint32_t object_size, uint32_t cap);
 void pool_fini(struct pool *p);
 void *must_use pool_get(struct pool *p); // contents undefined but for the zero magic; NULL: empty
 void pool_put(struct pool *p, void *obj);

@@ -3,7 +3,8 @@
 //
 // Who calls it: everybody. Memory: a span owns nothing and is valid until the next call on the
 // object it came from. Errors: none; every function is total (out-of-range offsets give an empty
-// span). Comparisons without case are ASCII only (RFC 5321 2.4): bytes above 127 compare as they are.
+// span). Comparisons without case are ASCII only (RFC 5321 2.4): bytes above 127 compare as they
+// are.
 #pragma once
 
 #include <string.h>
@@ -49,13 +50,13 @@ span_from(struct span s, uint32_t off) // all from off on
 	return span_sub(s, off, UINT32_MAX);
 }
 
-struct span span_trim(struct span s);                          // SP and HTAB off both ends
+struct span span_trim(struct span s); // SP and HTAB off both ends
 bool span_eq(struct span a, struct span b);
 bool span_eq_nocase(struct span a, struct span b);
 bool span_starts_nocase(struct span s, struct span prefix);
 bool span_ends_nocase(struct span s, struct span suffix);
-int span_cmp(struct span a, struct span b);           // bytewise, shorter first
-int64_t span_find(struct span s, uint8_t byte);       // -1: not there
-int64_t span_rfind(struct span s, uint8_t byte);      // -1: not there
+int span_cmp(struct span a, struct span b);                // bytewise, shorter first
+int64_t span_find(struct span s, uint8_t byte);            // -1: not there
+int64_t span_rfind(struct span s, uint8_t byte);           // -1: not there
 bool span_u64(struct span s, uint64_t max, uint64_t *out); // decimal digits only, all of s, <= max
 uint8_t ascii_lower(uint8_t c);

@@ -2,8 +2,9 @@
 // spsc: a ring of fixed-size elements between two threads of one process: one puts, one gets.
 //
 // Who calls it: exactly one producer and one consumer thread. Memory: one block at init. Copying is
-// by element; acquire and release on the two indices, nothing else. What can go wrong: put on a full
-// ring returns false and the caller counts and sheds. For rings between processes see abi/ring.h.
+// by element; acquire and release on the two indices, nothing else. What can go wrong: put on a
+// full ring returns false and the caller counts and sheds. For rings between processes see
+// abi/ring.h.
 #pragma once
 
 #include "control/base/mem.h"

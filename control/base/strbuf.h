@@ -2,8 +2,8 @@
 // strbuf: builds a string in caller's storage, never beyond it, always NUL-terminated.
 //
 // Who calls it: everybody who makes text. Memory: the caller's array, borrowed for the strbuf's
-// life. Errors are sticky: what does not fit is cut and `truncated` stays true, so ten additions need
-// one test at the end.
+// life. Errors are sticky: what does not fit is cut and `truncated` stays true, so ten additions
+// need one test at the end.
 #pragma once
 
 #include "control/base/span.h"

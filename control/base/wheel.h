@@ -4,10 +4,10 @@
 // What for: every timeout of a worker. Who calls it: one thread a wheel. Memory: nodes are in the
 // objects, slots in the wheel. Level 0 has 4096 slots of 1 ms, level 1 has 4096 slots of 4096 ms
 // (4.6 hours); later deadlines are parked in the last slot and re-filed. Slots are chosen from
-// absolute time. wheel_set on an armed node whose new deadline is later only moves the deadline: the
-// node is re-filed when its old slot comes due (lazy re-arm). A node never fires early; it fires at
-// most one tick late of the wheel_run that reaches it. Bound: wheel_run stops after `most` expiries
-// and goes on there in the next call.
+// absolute time. wheel_set on an armed node whose new deadline is later only moves the deadline:
+// the node is re-filed when its old slot comes due (lazy re-arm). A node never fires early; it
+// fires at most one tick late of the wheel_run that reaches it. Bound: wheel_run stops after `most`
+// expiries and goes on there in the next call.
 #pragma once
 
 #include "control/base/check.h"

@@ -5,12 +5,13 @@
 #include "scanner/event.h"
 #include "scanner/scan.h"
 
-#define AGENT(id, name, prio, events) void agent_##id##_handle(struct event_ctx *e, struct verdict *v);
+#define AGENT(id, name, prio, events)                                                              \
+	void agent_##id##_handle(struct event_ctx *e, struct verdict *v);
 #include "control/abi/agent.def"
 #undef AGENT
 
-// Whether the anti-spam agents are skipped for this session. The bag holds Connection Filtering's last
-// word; it counts no more when that agent has been switched off since.
+// Whether the anti-spam agents are skipped for this session. The bag holds Connection Filtering's
+// last word; it counts no more when that agent has been switched off since.
 static inline bool
 agents_antispam_bypassed(const struct event_ctx *e)
 {

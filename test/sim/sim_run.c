@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// sim_run: seeded simulation of client, appliance and backend over a lossy, reordering, duplicating wire.
+// sim_run: seeded simulation of client, appliance and backend over a wire that loses and reorders.
 //
-// Each seed draws links, messages (also hostile ones), the way they are cut and pipelined, and faults of
-// the backend, runs until nothing can happen any more, and checks the invariants of the architecture:
+// Each seed draws links, messages (also hostile ones), the way they are cut and pipelined, and
+// faults of the backend, runs until nothing can happen any more, and checks the invariants of the
+// architecture:
 //   1 no message lost        a 250 to the client means: the sink answered 250 for these very bytes
 //   2 bytes in = bytes out   behind the two header lines that the log names
-//   3 one message stays one  envelopes and bodies at the sink are those of some accepted message, once
+//   3 one message stays one  what the sink has is some accepted message, envelope and all, once
 //   4 cuts are invisible     without faults, the same dialogue cut otherwise gets the same answers
 //   5 bounded                afterwards no session, no connection, no chunk is left
 // Usage: sim_run [-v] [-s SEED] [-n COUNT]. A failure prints its seed; `-s SEED -n 1` replays it.
@@ -65,17 +66,19 @@ draw_size(struct rng *r)
 	}
 }
 
-// A message as on the wire, dot-stuffed. Its first line carries its number, so that it can be found again.
+// A message as on the wire, dot-stuffed. Its first line carries its number: it can be found again.
 static void
 draw_message(struct world *w, uint32_t s, uint32_t i)
 {
-	static const char *const odd[] = {"..\r\n", "..dot\r\n", "\r\n", "...\r\n", "a\r\n", ".. \r\n"};
+	static const char *const odd[] = {"..\r\n",  "..dot\r\n", "\r\n",
+					  "...\r\n", "a\r\n",     ".. \r\n"};
 	struct drawn_message *d = &w->drawn[s][i];
 	uint32_t body = draw_size(&w->rng), n = 0, kind = rng_below(&w->rng, 20);
 	d->wire = malloc(body + 4096);
 	CHECK(d->wire != NULL);
 	n += (uint32_t)snprintf((char *)d->wire, 512,
-				"X-Number: %u.%u\r\nFrom: a@example.test\r\nSubject: seed %" PRIu64 "\r\n\r\n",
+				"X-Number: %u.%u\r\nFrom: a@example.test\r\nSubject: seed %" PRIu64
+				"\r\n\r\n",
 				s, i, w->seed);
 	uint32_t head = n;
 	while (n < head + body) {
@@ -96,7 +99,8 @@ draw_message(struct world *w, uint32_t s, uint32_t i)
 		d->wire[head + 1 + rng_below(&w->rng, n - head - 8)] = bad[rng_below(&w->rng, 3)];
 		for (uint32_t k = 0; k < n; k++) {
 			bool cr = d->wire[k] == '\r', lf = d->wire[k] == '\n';
-			d->has_bare |= d->wire[k] == 0 || (cr && (k + 1 == n || d->wire[k + 1] != '\n')) ||
+			d->has_bare |= d->wire[k] == 0 ||
+				       (cr && (k + 1 == n || d->wire[k + 1] != '\n')) ||
 				       (lf && (k == 0 || d->wire[k - 1] != '\r'));
 		}
 	} else if (kind == 1) {
@@ -170,8 +174,10 @@ world_start(struct world *w, uint64_t variant)
 	w->tp = testpolicy_open();
 	CHECK(testpolicy_line(w->tp, SPAN_LIT("bad_word cheap zebra pills")));
 	CHECK(testpolicy_line(w->tp, SPAN_LIT("server.hostname mx.example.test")));
-	struct appliance_args args = {.policy = w->tp, .seed = w->seed + variant,
-				      .client_link = draw_link(&r), .backend_link = draw_link(&r)};
+	struct appliance_args args = {.policy = w->tp,
+				      .seed = w->seed + variant,
+				      .client_link = draw_link(&r),
+				      .backend_link = draw_link(&r)};
 	w->a = appliance_open(&args, &b);
 	if (w->a == NULL) {
 		FAIL(w, "the appliance does not start: %s", why);
@@ -209,7 +215,8 @@ world_run(struct world *w)
 			more |= source_work(&w->source[s]);
 			open |= w->source[s].state != SOURCE_DONE || w->source[s].e.conn != NULL;
 		}
-		// After the last client left, what remains may drain; health checks would go on for ever.
+		// After the last client left, what remains may drain; health checks would go on for
+		// ever.
 		if (!open && end > w->a->now_us + 200000000)
 			end = w->a->now_us + 200000000;
 		busy = more;
@@ -218,8 +225,8 @@ world_run(struct world *w)
 	}
 	for (uint32_t s = 0; s < w->sources; s++)
 		if (w->source[s].state != SOURCE_DONE)
-			FAIL(w, "source %u is stuck in state %d at message %u", s, w->source[s].state,
-			     w->source[s].now);
+			FAIL(w, "source %u is stuck in state %d at message %u", s,
+			     w->source[s].state, w->source[s].now);
 }
 
 // The sink's bytes without the two lines that we add, if they are there.
@@ -247,7 +254,8 @@ same_envelope(const struct sink_message *k, const struct source_message *m)
 	for (uint32_t i = 0; i < ARRAY_LEN(m->rcpt) && m->rcpt[i] != NULL; i++)
 		if (m->rcpt_code[i] == 250) {
 			size_t n = strlen(want);
-			(void)snprintf(want + n, sizeof(want) - n, "%s%s", n > 0 ? " " : "", m->rcpt[i]);
+			(void)snprintf(want + n, sizeof(want) - n, "%s%s", n > 0 ? " " : "",
+				       m->rcpt[i]);
 		}
 	return strcmp(k->from, m->from) == 0 && strcmp(k->rcpt, want) == 0;
 }
@@ -264,10 +272,11 @@ check_message(struct world *w, uint32_t s, uint32_t i)
 			continue;
 		struct span body = without_edits(span_of(got->data, got->size));
 		if (body.n != m->size || memcmp(body.p, m->data, m->size) != 0)
-			FAIL(w, "message %u.%u arrived changed (%u bytes of %zu)", s, i, body.n, m->size);
+			FAIL(w, "message %u.%u arrived changed (%u bytes of %zu)", s, i, body.n,
+			     m->size);
 		else if (!same_envelope(got, m) && m->final_code == 250)
-			FAIL(w, "message %u.%u arrived with another envelope: %.60s > %.300s", s, i, got->from,
-			     got->rcpt);
+			FAIL(w, "message %u.%u arrived with another envelope: %.60s > %.300s", s, i,
+			     got->from, got->rcpt);
 		else
 			found++;
 	}
@@ -278,7 +287,8 @@ check_message(struct world *w, uint32_t s, uint32_t i)
 	if ((d->has_bare || d->has_bad_word) && found != 0)
 		FAIL(w, "message %u.%u had to be refused and arrived", s, i);
 	bool tried = m->mail_code != 0 && m->data_code == 354;
-	if (!w->with_faults && tried && !d->has_bare && m->final_code != (d->has_bad_word ? 550 : 250))
+	if (!w->with_faults && tried && !d->has_bare &&
+	    m->final_code != (d->has_bad_word ? 550 : 250))
 		FAIL(w, "message %u.%u got %u", s, i, m->final_code);
 }
 
@@ -302,8 +312,8 @@ check_left_over(struct world *w)
 
 // One run of a seed; codes[] gets the final answers, for the comparison of two variants.
 static bool
-run_once(uint64_t seed, uint64_t variant, uint32_t codes[SOURCES_MAX * MESSAGES_MAX], bool *comparable,
-	 bool verbose)
+run_once(uint64_t seed, uint64_t variant, uint32_t codes[SOURCES_MAX * MESSAGES_MAX],
+	 bool *comparable, bool verbose)
 {
 	struct world *w = malloc(sizeof(*w));
 	CHECK(w != NULL);
@@ -315,20 +325,23 @@ run_once(uint64_t seed, uint64_t variant, uint32_t codes[SOURCES_MAX * MESSAGES_
 			for (uint32_t i = 0; i < w->messages; i++) {
 				const struct source_message *m = &w->list[s][i];
 				check_message(w, s, i);
-				// After a framing fault the connection ends: whether its 550 is heard depends
-				// on how much the client had still to send.
-				codes[s * MESSAGES_MAX + i] = w->drawn[s][i].has_bare ? 0 : m->final_code;
+				// After a framing fault the connection ends: whether its 550 is
+				// heard depends on how much the client had still to send.
+				codes[s * MESSAGES_MAX + i] =
+					w->drawn[s][i].has_bare ? 0 : m->final_code;
 				*comparable &= !w->drawn[s][i].has_bare;
 				if (verbose)
-					printf("  %u.%u size %zu: MAIL %u RCPT %u DATA %u final %u\n", s, i,
-					       m->size, m->mail_code, m->rcpt_code[0], m->data_code,
-					       m->final_code);
+					printf("  %u.%u size %zu: MAIL %u RCPT %u DATA %u final "
+					       "%u\n",
+					       s, i, m->size, m->mail_code, m->rcpt_code[0],
+					       m->data_code, m->final_code);
 			}
 		check_left_over(w);
 	}
 	bool ok = !w->failed;
 	if (!ok)
-		printf("not ok sim seed %" PRIu64 " variant %" PRIu64 ": %s\n", seed, variant, w->why);
+		printf("not ok sim seed %" PRIu64 " variant %" PRIu64 ": %s\n", seed, variant,
+		       w->why);
 	world_fini(w);
 	free(w);
 	return ok;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // smtp_run: plays session scripts (*.mtc) against a whole appliance on an in-memory network.
 //
-// A script is one client, the appliance and one backend, on the virtual clock: README.md lists the words.
-// Usage: smtp_run [-v] FILE...: one line a script, then `N passed, N failed`. Exit 1 if one failed.
+// A script is one client, the appliance and one backend, on the virtual clock: README.md lists the
+// words. Usage: smtp_run [-v] FILE...: one line a script, then `N passed, N failed`. Exit 1 if one
+// failed.
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,9 @@ struct script {
 	char why[1024];
 };
 
-static void __attribute__((format(printf, 2, 3)))
+static void fail(struct script *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void
 fail(struct script *s, const char *fmt, ...)
 {
 	if (s->failed)
@@ -92,7 +95,8 @@ automatic_answer(struct script *s, struct endpoint *e)
 			strbuf_init(&b, text, sizeof(text));
 			strbuf_add_str(&b, "250-backend\r\n");
 			(void)snprintf(caps, sizeof(caps), "%s", s->caps);
-			// Capabilities are separated by blanks; a number belongs to the word before it.
+			// Capabilities are separated by blanks; a number belongs to the word before
+			// it.
 			for (char *save = NULL, *w = strtok_r(caps, " ", &save); w != NULL;) {
 				char *next = strtok_r(NULL, " ", &save);
 				strbuf_addf(&b, "250-%s", w);
@@ -151,7 +155,7 @@ run_for(struct script *s, uint64_t us)
 	s->in_wait = false;
 }
 
-// ---- words of a script ---------------------------------------------------------------------------
+// --- words of a script ---
 
 // \r \n \t \0 \\ \xHH; returns the length.
 static uint32_t
@@ -245,7 +249,9 @@ expect_line(struct script *s, struct endpoint *e, const char *want)
 	while (!endpoint_line(e, line, sizeof(line)))
 		if (!step(s, end)) {
 			fail(s, "expected \"%s\", got nothing%s", want,
-			     e->is_gone ? " (connection gone)" : e->has_eof ? " (FIN)" : "");
+			     e->is_gone   ? " (connection gone)"
+			     : e->has_eof ? " (FIN)"
+					  : "");
 			return;
 		}
 	if (s->verbose)
@@ -387,8 +393,10 @@ start(struct script *s)
 	char why[256] = "";
 	struct strbuf w;
 	strbuf_init(&w, why, sizeof(why));
-	s->a = appliance_open(&(struct appliance_args){.policy = s->tp, .seed = 1, .trace = trace,
-						       .trace_ctx = s}, &w);
+	s->a = appliance_open(
+		&(struct appliance_args){
+			.policy = s->tp, .seed = 1, .trace = trace, .trace_ctx = s},
+		&w);
 	if (s->a == NULL) {
 		fail(s, "the appliance does not start: %s", why);
 		return;
@@ -517,7 +525,8 @@ script_play(const char *file, bool verbose)
 	s->file = file;
 	s->verbose = verbose;
 	s->tp = testpolicy_open();
-	(void)snprintf(s->caps, sizeof(s->caps), "PIPELINING SIZE 52428800 8BITMIME ENHANCEDSTATUSCODES");
+	(void)snprintf(s->caps, sizeof(s->caps),
+		       "PIPELINING SIZE 52428800 8BITMIME ENHANCEDSTATUSCODES");
 	if (f == NULL)
 		fail(s, "cannot be opened");
 	while (f != NULL && !s->failed && fgets(line, sizeof(line), f) != NULL) {

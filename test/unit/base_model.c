@@ -23,11 +23,16 @@ Test(model, agents)
 {
 	uint32_t seen = 0;
 	for (uint32_t a = 0; a < AGENT_COUNT; a++)
-		seen |= 1u << agent_default_priority(a);
+		seen |= 1u << agent_default_place(a);
 	cr_assert_eq(seen, ((1u << AGENT_COUNT) - 1) << 1, "priorities are 1..N");
-	cr_assert_eq(agent_default_priority(AGENT_connection_filtering), 1);
-	cr_assert_eq(agent_default_priority(AGENT_attachment_filtering), AGENT_COUNT);
-	cr_assert_eq(agent_default_priority(AGENT_COUNT), 0);
+	static const enum agent_id exchange[] = {
+		AGENT_connection_filtering, AGENT_content_filter,       AGENT_sender_filter,
+		AGENT_recipient_filter,     AGENT_attachment_filtering,
+	};
+	for (uint32_t i = 1; i < ARRAY_LEN(exchange); i++)
+		cr_assert_lt(agent_default_place(exchange[i - 1]), agent_default_place(exchange[i]),
+			     "%s", agent_name(exchange[i]));
+	cr_assert_eq(agent_default_place(AGENT_COUNT), 0);
 	cr_assert_eq(agent_events(AGENT_recipient_filter), EVENT_BIT(RCPT));
 	cr_assert_eq(agent_events(AGENT_COUNT), 0);
 	enum agent_id id;

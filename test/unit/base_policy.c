@@ -430,8 +430,9 @@ Test(policy, order_follows_priorities)
 {
 	struct policy_build *b = full_build();
 	struct policy_agent *agents = policy_build_agents(b);
-	agents[AGENT_connection_filtering].priority = 4;
-	agents[AGENT_recipient_filter].priority = 1;
+	uint32_t place = agents[AGENT_connection_filtering].priority;
+	agents[AGENT_connection_filtering].priority = agents[AGENT_recipient_filter].priority;
+	agents[AGENT_recipient_filter].priority = place;
 	agents[AGENT_sender_filter].enabled = 0;
 	size_t size;
 	void *image = policy_build_finish(b, 1, &size);

@@ -193,6 +193,11 @@ Test(region, damaged_heads)
 	damaged(AT(magic), &zero, 8, -EAGAIN);
 	damaged(AT(version), &two, 4, -EINVAL);
 	damaged(AT(counter_count), &one, 4, -EINVAL);
+	// Of another build: other options or agents, other sizes; 0: from before these fields.
+	damaged(AT(layout), &other, 8, -EINVAL);
+	damaged(AT(layout), &zero, 8, -EINVAL);
+	damaged(AT(counters_size), &(uint64_t){sizeof(struct counters) + 8}, 8, -EINVAL);
+	damaged(AT(counters_size), &zero, 8, -EINVAL);
 	damaged(AT(head_size), &one, 4, -EINVAL);
 	damaged(AT(file_size), &other, 8, -EINVAL);
 	damaged(AT(slot_off), &other, 8, -EINVAL);

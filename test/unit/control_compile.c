@@ -178,51 +178,69 @@ Test(control_compile, overlay)
 	diag_fini(&d);
 }
 
+// Each agent has a place of its own, 1..N.
 static void
-order_is(const struct config *c, const struct store_overlay *o, const uint8_t want[AGENT_COUNT])
+places_are_sound(const struct policy_agent got[AGENT_COUNT])
+{
+	uint32_t seen = 0;
+
+	for (uint32_t a = 0; a < AGENT_COUNT; a++)
+		seen |= 1u << got[a].priority;
+	cr_assert(seen == ((1u << AGENT_COUNT) - 1) << 1);
+}
+
+// The agents of `want` run in this order. Where others run among them is not asked.
+static void
+order_is(const struct config *c, const struct store_overlay *o, const enum agent_id *want,
+	 uint32_t count)
 {
 	struct policy_agent got[AGENT_COUNT];
 
 	policy_agents_merge(c, o, got);
-	for (uint32_t i = 0; i < AGENT_COUNT; i++)
-		cr_expect(got[want[i]].priority == i + 1, "%s is %u", agent_name(want[i]),
+	places_are_sound(got);
+	for (uint32_t i = 1; i < count; i++)
+		cr_expect(got[want[i - 1]].priority < got[want[i]].priority, "%s is %u, %s is %u",
+			  agent_name(want[i - 1]), got[want[i - 1]].priority, agent_name(want[i]),
 			  got[want[i]].priority);
 }
 
+#define ORDER_IS(c, o, ...)                                                                        \
+	order_is(c, o, (const enum agent_id[]){__VA_ARGS__},                                       \
+		 ARRAY_LEN(((const enum agent_id[]){__VA_ARGS__})))
+
 Test(control_compile, agent_order)
 {
-	enum {
-		CF = AGENT_connection_filtering,
-		CO = AGENT_content_filter,
-		SF = AGENT_sender_filter,
-		RF = AGENT_recipient_filter,
-		AF = AGENT_attachment_filtering
-	};
+	static const enum agent_id CF = AGENT_connection_filtering, CO = AGENT_content_filter,
+				   SF = AGENT_sender_filter, RF = AGENT_recipient_filter,
+				   AF = AGENT_attachment_filtering;
 	struct diag_list d;
 	struct store_overlay o;
+	struct policy_agent got[AGENT_COUNT];
 	struct config *c = load("good_least", &d);
 
 	overlay_init(&o);
-	order_is(c, NULL, (uint8_t[]){CF, CO, SF, RF, AF});
-	order_is(c, &o, (uint8_t[]){CF, CO, SF, RF, AF});
-	// All places from the store.
-	static const uint8_t turned[AGENT_COUNT] = {
-		[AF] = 1, [RF] = 2, [SF] = 3, [CO] = 4, [CF] = 5};
+	policy_agents_merge(c, NULL, got);
 	for (uint32_t a = 0; a < AGENT_COUNT; a++)
-		o.agent[a].priority = turned[a];
-	order_is(c, &o, (uint8_t[]){AF, RF, SF, CO, CF});
-	// One of them reset: back to the file's place (2), the others among each other as before.
+		cr_expect(got[a].priority == agent_default_place(a), "%s", agent_name(a));
+	ORDER_IS(c, NULL, CF, CO, SF, RF, AF);
+	ORDER_IS(c, &o, CF, CO, SF, RF, AF);
+	// All places from the store.
+	for (uint32_t a = 0; a < AGENT_COUNT; a++)
+		o.agent[a].priority = (uint8_t)(AGENT_COUNT + 1 - agent_default_place(a));
+	policy_agents_merge(c, &o, got);
+	for (uint32_t a = 0; a < AGENT_COUNT; a++)
+		cr_expect(got[a].priority == o.agent[a].priority, "%s", agent_name(a));
+	ORDER_IS(c, &o, AF, RF, SF, CO, CF);
+	// One of them reset: back to the file's place, the others among each other as before.
 	o.agent[CO].priority = 0;
-	order_is(c, &o, (uint8_t[]){AF, CO, RF, SF, CF});
+	policy_agents_merge(c, &o, got);
+	cr_expect(got[CO].priority == agent_default_place(CO));
+	ORDER_IS(c, &o, AF, RF, SF, CF);
 	// What a damaged store could hold: the same place twice.
 	for (uint32_t a = 0; a < AGENT_COUNT; a++)
 		o.agent[a].priority = AGENT_COUNT;
-	struct policy_agent got[AGENT_COUNT];
 	policy_agents_merge(c, &o, got);
-	uint32_t seen = 0;
-	for (uint32_t a = 0; a < AGENT_COUNT; a++)
-		seen |= 1u << got[a].priority;
-	cr_assert(seen == 0x3e);
+	places_are_sound(got);
 	config_close(&c);
 	diag_fini(&d);
 }

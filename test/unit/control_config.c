@@ -137,8 +137,16 @@ Test(control_config, good_full_values)
 	cr_assert(c->agent_order[0] == AGENT_sender_filter);
 	cr_assert(c->agent_order[1] == AGENT_connection_filtering);
 	cr_assert(c->agent_order[2] == AGENT_content_filter);
-	cr_assert(c->agent_order[3] == AGENT_recipient_filter); // not named: by default priority
-	cr_assert(c->agent_order[4] == AGENT_attachment_filtering);
+	uint32_t before = 0, seen = 0;
+	for (uint32_t i = 0; i < AGENT_COUNT; i++) {
+		seen |= 1u << c->agent_order[i];
+		if (i < 3)
+			continue;
+		uint32_t place = agent_default_place(c->agent_order[i]); // not named in the file
+		cr_assert(place > before);
+		before = place;
+	}
+	cr_assert(seen == (1u << AGENT_COUNT) - 1, "each agent once");
 	cr_assert(!c->agent_enabled[AGENT_attachment_filtering]);
 	cr_assert(c->agent_enabled[AGENT_content_filter]);
 	cr_assert(c->ip_allow_count == 2 && c->ip_block_count == 2);

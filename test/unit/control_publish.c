@@ -73,8 +73,7 @@ teardown(void)
 
 TestSuite(control_publish, .init = setup, .fini = teardown);
 
-// --- the dataplane's side
-// -------------------------------------------------------------------------
+// --- the dataplane's side ---
 
 static void
 plane_start(uint64_t epoch)
@@ -190,8 +189,7 @@ apply(struct runtime *rt, const char *file)
 	return r;
 }
 
-// --- publishing
-// -----------------------------------------------------------------------------------
+// --- publishing ---
 
 Test(control_publish, first_policy)
 {
@@ -342,8 +340,7 @@ Test(control_publish, region_that_takes_nothing)
 	runtime_close(&rt);
 }
 
-// --- the file
-// -------------------------------------------------------------------------------------
+// --- the file ---
 
 Test(control_publish, wrong_file_keeps_the_old_policy)
 {
@@ -468,8 +465,7 @@ Test(control_publish, restart_needed)
 	runtime_close(&rt);
 }
 
-// --- lists and agents
-// -----------------------------------------------------------------------------
+// --- lists and agents ---
 
 Test(control_publish, ip_lists)
 {
@@ -511,52 +507,56 @@ Test(control_publish, ip_lists)
 	runtime_close(&rt);
 }
 
+// The first agents, as many as the test's file puts in order.
+#define ORDERED 5
+
 static void
-order_is(const struct runtime *rt, const uint8_t want[AGENT_COUNT])
+order_is(const struct runtime *rt, const enum agent_id want[ORDERED])
 {
-	for (uint32_t p = 1; p <= AGENT_COUNT; p++)
+	for (uint32_t p = 1; p <= ORDERED; p++)
 		cr_expect(runtime_agent_at(rt, p).agent == want[p - 1], "%u is %s", p,
 			  agent_name(runtime_agent_at(rt, p).agent));
 }
 
 Test(control_publish, agents)
 {
-	enum {
-		CF = AGENT_connection_filtering,
-		CO = AGENT_content_filter,
-		SF = AGENT_sender_filter,
-		RF = AGENT_recipient_filter,
-		AF = AGENT_attachment_filtering
-	};
+	static const enum agent_id CF = AGENT_connection_filtering, CO = AGENT_content_filter,
+				   SF = AGENT_sender_filter, RF = AGENT_recipient_filter,
+				   AF = AGENT_attachment_filtering;
 	struct diag_list d;
 
-	write_conf("agents: {disabled: [Content Filter]}\n");
+	write_conf("agents:\n"
+		   "  order: [Connection Filtering, Content Filter, Sender Filter,\n"
+		   "          Recipient Filter, Attachment Filtering]\n"
+		   "  disabled: [Content Filter]\n");
 	struct runtime *rt = open_attached();
 	diag_init(&d, NULL);
-	order_is(rt, (uint8_t[]){CF, CO, SF, RF, AF});
+	order_is(rt, (enum agent_id[ORDERED]){CF, CO, SF, RF, AF});
 	cr_assert(!runtime_agent_at(rt, 2).enabled && !runtime_agent_at(rt, 2).enabled_from_cli);
 	cr_assert(runtime_agent_enable(rt, AGENT_content_filter, true, &d) == RUNTIME_OK);
 	cr_assert(runtime_agent_at(rt, 2).enabled && runtime_agent_at(rt, 2).enabled_from_cli);
 	cr_assert(runtime_agent_priority(rt, AGENT_attachment_filtering, 1, &d) == RUNTIME_OK);
-	order_is(rt, (uint8_t[]){AF, CF, CO, SF, RF});
+	order_is(rt, (enum agent_id[ORDERED]){AF, CF, CO, SF, RF});
 	cr_assert(runtime_agent_priority(rt, AGENT_attachment_filtering, 3, &d) == RUNTIME_OK);
-	order_is(rt, (uint8_t[]){CF, CO, AF, SF, RF});
-	cr_assert(runtime_agent_priority(rt, AGENT_connection_filtering, 5, &d) == RUNTIME_OK);
-	order_is(rt, (uint8_t[]){CO, AF, SF, RF, CF});
+	order_is(rt, (enum agent_id[ORDERED]){CF, CO, AF, SF, RF});
+	cr_assert(runtime_agent_priority(rt, AGENT_connection_filtering, ORDERED, &d) ==
+		  RUNTIME_OK);
+	order_is(rt, (enum agent_id[ORDERED]){CO, AF, SF, RF, CF});
 	cr_assert(runtime_agent_at(rt, 1).priority_from_cli);
 	cr_assert(d.count == 0);
 	cr_assert(runtime_agent_priority(rt, AGENT_connection_filtering, 0, &d) == RUNTIME_REFUSED);
-	cr_assert(runtime_agent_priority(rt, AGENT_connection_filtering, 6, &d) == RUNTIME_REFUSED);
+	cr_assert(runtime_agent_priority(rt, AGENT_connection_filtering, AGENT_COUNT + 1, &d) ==
+		  RUNTIME_REFUSED);
 	cr_assert(runtime_view(rt)->agents[AGENT_content_filter].enabled == 1);
 	cr_assert(runtime_view(rt)->order[EVENT_END_OF_DATA].agent[0] == AGENT_content_filter);
 	runtime_close(&rt);
 	rt = open_attached();
-	order_is(rt, (uint8_t[]){CO, AF, SF, RF, CF});
+	order_is(rt, (enum agent_id[ORDERED]){CO, AF, SF, RF, CF});
 	cr_assert(runtime_agent_reset(rt, AGENT_content_filter, &d) == RUNTIME_OK);
 	cr_assert(!runtime_agent_at(rt, 2).enabled);
-	order_is(rt, (uint8_t[]){AF, CO, SF, RF, CF}); // the file's place, 2
+	order_is(rt, (enum agent_id[ORDERED]){AF, CO, SF, RF, CF}); // the file's place, 2
 	cr_assert(runtime_agent_reset(rt, AGENT_COUNT, &d) == RUNTIME_OK);
-	order_is(rt, (uint8_t[]){CF, CO, SF, RF, AF});
+	order_is(rt, (enum agent_id[ORDERED]){CF, CO, SF, RF, AF});
 	uint64_t g = runtime_generation(rt);
 	cr_assert(runtime_agent_reset(rt, AGENT_COUNT, &d) == RUNTIME_OK);
 	cr_assert(runtime_generation(rt) == g);

@@ -388,8 +388,10 @@ Test(agents, priorities_and_the_first_decision)
 	cr_assert_eq(raise(EVENT_RCPT), ACTION_REJECT_COMMAND);
 	cr_assert_str_eq(t.trace,
 			 "OnRcptCommand/-/None;OnRcptCommand/Connection Filtering/RejectCommand;");
-	policy_build_agents(t.build)[AGENT_recipient_filter].priority = 1;
-	policy_build_agents(t.build)[AGENT_connection_filtering].priority = 4;
+	struct policy_agent *agents = policy_build_agents(t.build);
+	uint32_t place = agents[AGENT_connection_filtering].priority;
+	agents[AGENT_connection_filtering].priority = agents[AGENT_recipient_filter].priority;
+	agents[AGENT_recipient_filter].priority = place;
 	apply();
 	t.trace[0] = '\0';
 	cr_assert_eq(raise(EVENT_RCPT), ACTION_REJECT_COMMAND);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// appliance: see the header. The worker's cycles are counted around worker_poll, and only for the turns
-// in which it found work: an idle poll costs the core, but no message.
+// appliance: see the header. The worker's cycles are counted around worker_poll, and only for the
+// turns in which it found work: an idle poll costs the core, but no message.
 #include "test/sim/lib/appliance.h"
 
 #include <stdlib.h>
@@ -30,7 +30,10 @@ network_open(struct appliance *a, const struct appliance_args *args, struct work
 		if (l == NULL)
 			return false;
 		struct vnet_host_args ha = {
-			.link = l, .end = VNET_A, .addr = ipaddr_v4(host_ip[i]), .prefix_bits = 120,
+			.link = l,
+			.end = VNET_A,
+			.addr = ipaddr_v4(host_ip[i]),
+			.prefix_bits = 120,
 			.conns_max = args->peer_conns > 0 ? args->peer_conns : 1024,
 			.chunks = CLIENT_CHUNKS,
 			.window_bytes = args->window_bytes > 0 ? args->window_bytes : 262144,
@@ -38,7 +41,8 @@ network_open(struct appliance *a, const struct appliance_args *args, struct work
 		if (!vnet_host_open(host[i], a->net, &ha))
 			return false;
 		wa->ifaces[i] = (struct net_iface){.port = vnet_port(l, VNET_B),
-						   .addr = ipaddr_v4(our_ip[i]), .prefix_bits = 120};
+						   .addr = ipaddr_v4(our_ip[i]),
+						   .prefix_bits = 120};
 	}
 	wa->iface_count = 2;
 	return true;
@@ -47,8 +51,11 @@ network_open(struct appliance *a, const struct appliance_args *args, struct work
 static bool
 open_all(struct appliance *a, const struct appliance_args *args, struct strbuf *why)
 {
-	struct worker_args wa = {.seed = args->seed, .mem = &mem_heap, .trace = args->trace,
-				 .trace_ctx = args->trace_ctx, .counters = a->counters};
+	struct worker_args wa = {.seed = args->seed,
+				 .mem = &mem_heap,
+				 .trace = args->trace,
+				 .trace_ctx = args->trace_ctx,
+				 .counters = a->counters};
 	struct policy_use *use = testpolicy_make(args->policy, 1, why);
 	if (use == NULL)
 		return false;
@@ -58,7 +65,8 @@ open_all(struct appliance *a, const struct appliance_args *args, struct strbuf *
 		return false;
 	}
 	if (!args->no_log) {
-		a->ring_mem = aligned_alloc(CACHE_LINE, (ring_bytes(LOGREC_SIZE, EVENT_SLOTS) + 63) & ~63ull);
+		a->ring_mem = aligned_alloc(CACHE_LINE,
+					    (ring_bytes(LOGREC_SIZE, EVENT_SLOTS) + 63) & ~63ull);
 		CHECK(a->ring_mem != NULL);
 		ring_format(a->ring_mem, LOGREC_SIZE, EVENT_SLOTS);
 		CHECK(ring_attach(&a->events, a->ring_mem, LOGREC_SIZE, EVENT_SLOTS));
@@ -141,7 +149,8 @@ appliance_step(struct appliance *a, uint64_t limit_us)
 	next = MIN(next, vnet_host_next_us(&a->client));
 	next = MIN(next, vnet_host_next_us(&a->backend));
 	next = MIN(next, worker_next_us(a->worker));
-	// Due, and yet nobody moved: a bound of one of them (bursts, timers a turn); time has to go on.
+	// Due, and yet nobody moved: a bound of one of them (bursts, timers a turn); time has to go
+	// on.
 	next = MAX(next, a->now_us + 1);
 	if (next > limit_us)
 		return false;

@@ -3,9 +3,9 @@
 //
 //   client (net + tcp) ==link== worker (all of the dataplane) ==link== backend (net + tcp)
 //
-// What for: session scripts, the simulation and the pipeline bench. Who calls it: one thread. Memory:
-// heap, freed by appliance_close. Nothing here is a stand-in: the worker is the product's, the peers are
-// made of its own network stack; only the wire is simulated.
+// What for: session scripts, the simulation and the pipeline bench. Who calls it: one thread.
+// Memory: heap, freed by appliance_close. Nothing here is a stand-in: the worker is the product's,
+// the peers are made of its own network stack; only the wire is simulated.
 #pragma once
 
 #include "dataplane/worker.h"
@@ -20,8 +20,8 @@ struct appliance_args {
 	struct testpolicy *policy;
 	uint64_t seed;
 	struct vnet_path client_link, backend_link; // all zero: a perfect wire
-	uint32_t window_bytes;                             // of the two peers; 0: 256 KiB
-	event_trace_fn trace;                              // NULL: none
+	uint32_t window_bytes;                      // of the two peers; 0: 256 KiB
+	event_trace_fn trace;                       // NULL: none
 	void *trace_ctx;
 	uint32_t peer_conns; // connections of each peer; 0: 1024
 	bool no_log;         // without an event ring
@@ -44,8 +44,9 @@ struct appliance {
 
 struct appliance *must_use appliance_open(const struct appliance_args *args, struct strbuf *why);
 void appliance_close(struct appliance **a);
-// Polls all three once, and when nobody had work jumps to the next instant at which something can happen.
-// False: that lies behind limit_us (the clock stays).
+// Polls all three once, and when nobody had work jumps to the next instant at which something can
+// happen. False: that lies behind limit_us (the clock stays).
 bool appliance_step(struct appliance *a, uint64_t limit_us);
-void appliance_goto(struct appliance *a, uint64_t now_us); // the clock only; nothing may be due before
+// The clock only; nothing may be due before.
+void appliance_goto(struct appliance *a, uint64_t now_us);
 must_use bool appliance_policy(struct appliance *a, struct testpolicy *p, struct strbuf *why);

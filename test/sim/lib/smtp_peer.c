@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// smtp_peer: see the header. Plain and slow on purpose: this is the reference that the product is held to.
+// smtp_peer: see the header. Plain and slow on purpose: the reference that the product is held to.
 #include "test/sim/lib/smtp_peer.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 
 #define LINE_SIZE 2048
 
-// ---- sink ----------------------------------------------------------------------------------------
+// --- sink ---
 
 struct sink_conn {
 	struct endpoint e;
@@ -118,9 +118,9 @@ sink_command(struct sink_conn *c, const char *line)
 	}
 	if (strncasecmp(line, "EHLO ", 5) == 0 || strncasecmp(line, "HELO ", 5) == 0) {
 		sink_reset(c);
-		sink_reply(c, s->has_pipelining
-				      ? "250-sink\r\n250-PIPELINING\r\n250-SIZE 104857600\r\n250 8BITMIME\r\n"
-				      : "250-sink\r\n250 8BITMIME\r\n");
+		sink_reply(c, s->has_pipelining ? "250-sink\r\n250-PIPELINING\r\n250-SIZE "
+						  "104857600\r\n250 8BITMIME\r\n"
+						: "250-sink\r\n250 8BITMIME\r\n");
 	} else if (strncasecmp(line, "MAIL FROM:", 10) == 0) {
 		sink_mail(c, line);
 	} else if (strncasecmp(line, "RCPT TO:", 8) == 0) {
@@ -278,7 +278,7 @@ sink_close(struct sink *s)
 	s->count = s->size = 0;
 }
 
-// ---- source --------------------------------------------------------------------------------------
+// --- source ---
 
 bool
 source_open(struct source *s, struct tcp *t, const struct ipaddr *to, uint16_t port)
@@ -406,9 +406,9 @@ body_write(struct source *s)
 	bool moved = false;
 	while (s->state == SOURCE_BODY) {
 		size_t left = m->size + 3 - s->at;
-		struct span piece = s->at < m->size
-					    ? span_of(m->data + s->at, MIN(m->size - s->at, 1u << 20))
-					    : span_from(SPAN_LIT(".\r\n"), (uint32_t)(s->at - m->size));
+		struct span piece =
+			s->at < m->size ? span_of(m->data + s->at, MIN(m->size - s->at, 1u << 20))
+					: span_from(SPAN_LIT(".\r\n"), (uint32_t)(s->at - m->size));
 		if (s->cut > 0)
 			piece = span_sub(piece, 0, s->cut);
 		uint32_t n = endpoint_write(&s->e, piece);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// testpolicy: see the header. Each make builds the whole image from the lines again, as posternd does.
+// testpolicy: see the header. Each make builds the whole image from the lines, as posternd does.
 #include "test/sim/lib/testpolicy.h"
 
 #include <stdlib.h>
@@ -111,7 +111,8 @@ addr_apply(struct policy_build *b, const char *key, struct span v)
 	} row[] = {
 		{"blocked_sender", POLICY_BLOCKED_SENDERS, ADDR_EXACT},
 		{"blocked_domain", POLICY_BLOCKED_SENDERS, ADDR_DOMAIN},
-		{"blocked_domain_and_subdomains", POLICY_BLOCKED_SENDERS, ADDR_DOMAIN_AND_SUBDOMAINS},
+		{"blocked_domain_and_subdomains", POLICY_BLOCKED_SENDERS,
+		 ADDR_DOMAIN_AND_SUBDOMAINS},
 		{"blocked_recipient", POLICY_BLOCKED_RECIPIENTS, ADDR_EXACT},
 		{"recipient", POLICY_RECIPIENTS, ADDR_EXACT},
 		{"accepted_domain", POLICY_ACCEPTED_DOMAINS, ADDR_DOMAIN},
@@ -162,8 +163,9 @@ list_apply(struct policy_build *b, const char *key, struct span v)
 		return true;
 	}
 	if (strcmp(key, "bad_word") == 0 || strcmp(key, "good_word") == 0) {
-		struct policy_phrase row = {policy_build_str(b, v),
-					    key[0] == 'b' ? INFLUENCE_BAD_WORD : INFLUENCE_GOOD_WORD, 1};
+		struct policy_phrase row = {
+			policy_build_str(b, v),
+			key[0] == 'b' ? INFLUENCE_BAD_WORD : INFLUENCE_GOOD_WORD, 1};
 		(void)policy_build_row(b, POLICY_PHRASES, &row, sizeof(row));
 		return true;
 	}
@@ -215,11 +217,17 @@ static void
 network_rows(struct policy_build *b)
 {
 	struct policy_port out = {policy_build_str(b, SPAN_LIT("outside")),
-				  policy_build_str(b, SPAN_LIT("wire0")), ipaddr_v4(TEST_OUTSIDE_IP),
-				  {{0}}, 120, 1};
+				  policy_build_str(b, SPAN_LIT("wire0")),
+				  ipaddr_v4(TEST_OUTSIDE_IP),
+				  {{0}},
+				  120,
+				  1};
 	struct policy_port in = {policy_build_str(b, SPAN_LIT("inside")),
-				 policy_build_str(b, SPAN_LIT("wire1")), ipaddr_v4(TEST_INSIDE_IP),
-				 {{0}}, 120, 2};
+				 policy_build_str(b, SPAN_LIT("wire1")),
+				 ipaddr_v4(TEST_INSIDE_IP),
+				 {{0}},
+				 120,
+				 2};
 	struct policy_core core = {0};
 	struct policy_listener listener = {0, TEST_SMTP_PORT, DIRECTION_INBOUND};
 	struct policy_hop hop = {policy_build_str(b, SPAN_LIT("mail1")), ipaddr_v4(TEST_BACKEND_IP),
@@ -232,7 +240,8 @@ network_rows(struct policy_build *b)
 }
 
 static bool
-patterns_add(struct testpolicy *t, struct policy_build *b, enum pattern_kind kind, struct strbuf *why)
+patterns_add(struct testpolicy *t, struct policy_build *b, enum pattern_kind kind,
+	     struct strbuf *why)
 {
 	static struct span text[LINES_MAX];
 	uint32_t n = 0, bad = 0;
@@ -248,8 +257,8 @@ patterns_add(struct testpolicy *t, struct policy_build *b, enum pattern_kind kin
 	if (pattern_compile(kind, text, n, &db, &size, &bad, why) != PATTERN_OK)
 		return false;
 	if (size > 0)
-		policy_build_bytes(b, kind == PATTERN_PHRASE ? POLICY_DB_CONTENT : POLICY_DB_NAMES, db,
-				   size);
+		policy_build_bytes(b, kind == PATTERN_PHRASE ? POLICY_DB_CONTENT : POLICY_DB_NAMES,
+				   db, size);
 	free(db);
 	return true;
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // testpolicy: a policy from `key value` lines, without YAML and without posternd.
 //
-// What for: session scripts, the simulation and the benches need real policy images, patterns and all.
-// Who calls it: test and bench programs. Memory: the object keeps its lines, so that a policy can be
-// changed by adding a line and making it anew. What can go wrong: an unknown key or a value out of range:
-// testpolicy_line returns false; what the image's own checks refuse: testpolicy_make returns NULL.
-// Network that every policy here describes: client 192.0.2.1, appliance 192.0.2.10 (outside, port 25) and
-// 198.51.100.10 (inside), backend 198.51.100.20 port 25.
+// What for: session scripts, the simulation and the benches need real policy images, patterns and
+// all. Who calls it: test and bench programs. Memory: the object keeps its lines, so that a policy
+// can be changed by adding a line and making it anew. What can go wrong: an unknown key or a value
+// out of range: testpolicy_line returns false; what the image's own checks refuse: testpolicy_make
+// returns NULL. Network that every policy here describes: client 192.0.2.1, appliance 192.0.2.10
+// (outside, port 25) and 198.51.100.10 (inside), backend 198.51.100.20 port 25.
 #pragma once
 
 #include "control/abi/policy.h"
@@ -22,10 +22,12 @@ struct testpolicy;
 
 struct testpolicy *must_use testpolicy_open(void);
 void testpolicy_close(struct testpolicy **t);
-// "section.key value" for any row of setting.def, and: block PREFIX, allow PREFIX, blocked_sender A,
-// blocked_domain D, blocked_domain_and_subdomains D, blocked_recipient A, recipient A, accepted_domain D,
-// bad_word TEXT, good_word TEXT, file_name GLOB, content_type T, enable AGENT, disable AGENT,
-// priority AGENT N (only "move to the front": N = 1), unblock PREFIX (takes an earlier block away).
+// "section.key value" for any row of setting.def, and: block PREFIX, allow PREFIX, blocked_sender
+// A, blocked_domain D, blocked_domain_and_subdomains D, blocked_recipient A, recipient A,
+// accepted_domain D, bad_word TEXT, good_word TEXT, file_name GLOB, content_type T, enable AGENT,
+// disable AGENT, priority AGENT N (only "move to the front": N = 1), unblock PREFIX (takes an
+// earlier block away).
 must_use bool testpolicy_line(struct testpolicy *t, struct span line);
 // A new generation each time. The caller closes it with policy_use_close.
-struct policy_use *must_use testpolicy_make(struct testpolicy *t, uint32_t workers, struct strbuf *why);
+struct policy_use *must_use testpolicy_make(struct testpolicy *t, uint32_t workers,
+					    struct strbuf *why);
