@@ -137,12 +137,26 @@ bench: $(BENCHES) ## all benchmarks, or BENCH=NAME; writes build/bench/NAME.json
 	$(Q)bench/run.sh $(B) "$(BENCH)"
 
 # --- the rest -------------------------------------------------------------------------------------
-PREFIX ?= /usr
-install: all ## files only, below DESTDIR; changes nothing on the host
+PREFIX  ?= /usr
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+UNITS   := $(wildcard deploy/systemd/*.service)
+INSTALLED = $(PREFIX)/bin/postern $(PREFIX)/sbin/posternd $(PREFIX)/sbin/postern-dataplane \
+            $(patsubst deploy/systemd/%,$(UNITDIR)/%,$(UNITS)) /etc/postern/postern.yaml.example \
+            /etc/logrotate.d/postern
+install: all ## files only, below DESTDIR; enables and starts nothing, keeps a postern.yaml that is there
 	install -D -m 755 $(B)/postern $(DESTDIR)$(PREFIX)/bin/postern
 	install -D -m 755 $(B)/posternd $(DESTDIR)$(PREFIX)/sbin/posternd
 	install -D -m 755 $(B)/postern-dataplane $(DESTDIR)$(PREFIX)/sbin/postern-dataplane
 	install -D -m 644 deploy/postern.yaml $(DESTDIR)/etc/postern/postern.yaml.example
+	install -D -m 644 deploy/postern.logrotate $(DESTDIR)/etc/logrotate.d/postern
+	install -d $(DESTDIR)$(UNITDIR)
+	for u in $(UNITS); do \
+		sed 's|^\(Exec[A-Za-z]*=\)/usr/|\1$(PREFIX)/|' $$u >$(B)/unit.tmp && \
+		install -m 644 $(B)/unit.tmp $(DESTDIR)$(UNITDIR)/$${u##*/} || exit 1; \
+	done
+uninstall: ## removes what install put there; leaves postern.yaml, the message log and the database
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	[ ! -d $(DESTDIR)/etc/postern ] || rmdir --ignore-fail-on-non-empty $(DESTDIR)/etc/postern
 demo: ## what deploy/demo.sh runs once the packages are there
 	deploy/demo.sh
 check: ## static analysis and formatting
@@ -153,4 +167,4 @@ help: ## this table
 	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all tests test asan ubsan cov fuzz bench install demo check clean help FORCE
+.PHONY: all tests test asan ubsan cov fuzz bench install uninstall demo check clean help FORCE

@@ -131,11 +131,14 @@ api_diags(struct api_call *c, const struct diag_list *d)
 	CHECK(c != NULL && d != NULL);
 	for (uint32_t i = 0; i < d->count; i++) {
 		strbuf_init(&b, text, sizeof(text));
-		diag_format(d, i, &b);
-		if (d->row[i].level == DIAG_ERROR)
+		if (d->row[i].level == DIAG_ERROR) {
+			diag_format(d, i, &b);
 			api_error(c, "%s", text);
-		else
+		} else {
+			diag_format_place(d, i, &b);
+			strbuf_add_str(&b, d->row[i].text);
 			api_warning(c, "%s", text);
+		}
 	}
 	if (d->dropped > 0)
 		api_warning(c, "and %u more", d->dropped);
@@ -327,8 +330,8 @@ api_flag(const struct api_call *c, const char *key)
 }
 
 must_use bool
-api_number(struct api_call *c, const char *key, uint32_t min, uint32_t max, uint32_t or_else,
-	   uint32_t *out)
+api_number(struct api_call *c, const char *key, const char *name, uint32_t min, uint32_t max,
+	   uint32_t or_else, uint32_t *out)
 {
 	const json_t *v = json_object_get(c->args, key);
 	uint64_t n = 0;
@@ -343,7 +346,8 @@ api_number(struct api_call *c, const char *key, uint32_t min, uint32_t max, uint
 	else if (json_is_string(v))
 		ok = span_u64(span_str(json_string_value(v)), max, &n);
 	if (!ok || n < min || n > max) {
-		api_error(c, "%s: a number from %u to %u is wanted", key, min, max);
+		api_error(c, "%s: a number from %u to %u is wanted", name, min, max);
+		c->exit = API_USAGE;
 		return false;
 	}
 	*out = (uint32_t)n;
@@ -393,10 +397,10 @@ force_poll(struct api_call *c)
 	struct runtime *rt = c->api->runtime;
 
 	if (!runtime_has_policy(rt)) {
-		api_warning(c,
-			    "%s has errors, so the policy before stays in force: `postern policy "
-			    "check`",
-			    runtime_config_file(rt));
+		api_error(c,
+			  "stored, not published: %s has errors, so the policy before stays in "
+			  "force; see `postern policy check`, mend it, then `postern policy apply`",
+			  runtime_config_file(rt));
 		force_finish(c, "stored, not published", false);
 	} else if (runtime_publish_state(rt) == PUBLISH_REFUSED) {
 		api_error(c,

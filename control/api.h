@@ -73,9 +73,10 @@ void api_fini(struct api *a);
 // For handlers: arguments. Texts are borrowed from the request; NULL: not given.
 const char *api_arg(const struct api_call *c, const char *key);
 bool api_flag(const struct api_call *c, const char *key);
-// Not given: `or_else`. False: not a number within bounds; the error is in the answer then.
-must_use bool api_number(struct api_call *c, const char *key, uint32_t min, uint32_t max,
-			 uint32_t or_else, uint32_t *out);
+// Not given: `or_else`. False: not a number within bounds; the error is in the answer then and
+// calls it `name`, which is what the command line calls it.
+must_use bool api_number(struct api_call *c, const char *key, const char *name, uint32_t min,
+			 uint32_t max, uint32_t or_else, uint32_t *out);
 
 // For handlers: results.
 void api_error(struct api_call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

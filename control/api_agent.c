@@ -103,7 +103,7 @@ api_agent_priority(struct api_call *c)
 	enum agent_id a;
 	uint32_t n;
 
-	if (!agent_arg(c, &a) || !api_number(c, "n", 1, AGENT_COUNT, 0, &n))
+	if (!agent_arg(c, &a) || !api_number(c, "n", "N", 1, AGENT_COUNT, 0, &n))
 		return;
 	if (n == 0) {
 		api_error(c, "agent priority: N is missing");

@@ -130,26 +130,66 @@ comment_is_sound(struct api_call *c, const char *comment)
 	return true;
 }
 
+// What the CLI's entry says: permanent, comment "noise". Empty: there is none.
+static void
+entry_print(struct api_call *c, enum store_list list, const struct ipprefix *p, struct strbuf *b)
+{
+	struct runtime_ip ip;
+
+	if (!runtime_ip_find(c->api->runtime, list, p, &ip))
+		return;
+	if (ip.expires_s == 0) {
+		strbuf_add_str(b, "permanent");
+	} else {
+		strbuf_add_str(b, "until ");
+		config_time_format(b, ip.expires_s);
+	}
+	if (ip.comment[0] != '\0')
+		strbuf_addf(b, ", comment \"%s\"", ip.comment);
+	else
+		strbuf_add_str(b, ", no comment");
+}
+
+// An entry that the file has for good: no failure, and for a program the keys of a change.
+static void
+ip_add_nothing(struct api_call *c)
+{
+	struct runtime *rt = c->api->runtime;
+
+	c->data = json_pack("{s:s, s:I, s:b, s:s}", "done", "nothing is added", "generation",
+			    (json_int_t)runtime_generation(rt), "in_force",
+			    (int)runtime_is_in_force(rt), "state", "unchanged");
+}
+
 static void
 ip_add(struct api_call *c, enum store_list list)
 {
 	const char *comment = api_arg(c, "comment");
-	char text[64];
-	struct strbuf b;
+	char text[64], old[STORE_COMMENT_MAX + 64], new[STORE_COMMENT_MAX + 64];
+	struct strbuf b, old_b, new_b;
 	struct diag_list d;
 	struct ipprefix p;
 	uint64_t expires_s;
 
 	if (!prefix_arg(c, &p) || !expiry_arg(c, &expires_s) || !comment_is_sound(c, comment))
 		return;
+	strbuf_init(&b, text, sizeof(text));
+	ipprefix_format(&b, &p);
+	strbuf_init(&old_b, old, sizeof(old));
+	entry_print(c, list, &p, &old_b);
 	diag_init(&d, NULL);
 	enum runtime_result r = runtime_ip_add(c->api->runtime, list, &p, expires_s, comment, &d);
 	api_diags(c, &d);
 	diag_fini(&d);
-	strbuf_init(&b, text, sizeof(text));
-	ipprefix_format(&b, &p);
-	if (r == RUNTIME_OK)
+	strbuf_init(&new_b, new, sizeof(new));
+	entry_print(c, list, &p, &new_b);
+	if (r == RUNTIME_OK && old_b.len > 0 && strcmp(old, new) != 0)
+		api_changed(c, "%s is on the %s list, %s (replaced: was %s)", text,
+			    store_list_name(list), new, old);
+	else if (r == RUNTIME_OK)
 		api_changed(c, "%s is on the %s list", text, store_list_name(list));
+	else if (r == RUNTIME_NOTHING)
+		ip_add_nothing(c);
 	else
 		c->exit = API_REFUSED;
 }
@@ -176,11 +216,22 @@ ip_del(struct api_call *c, enum store_list list)
 		c->exit = API_REFUSED;
 }
 
+// A program gets "expired" by itself, a person behind the time.
 static json_t *
-ip_row(const struct runtime_ip *ip)
+ip_row(const struct runtime_ip *ip, uint64_t now_s, bool json)
 {
-	char prefix[64], source[32] = "cli";
+	char prefix[64], source[32] = "cli", expires[64];
+	bool expired = ip->expires_s != 0 && ip->expires_s <= now_s;
+	json_t *until = api_time(ip->expires_s);
 	struct strbuf b;
+
+	if (expired && !json) {
+		strbuf_init(&b, expires, sizeof(expires));
+		config_time_format(&b, ip->expires_s);
+		strbuf_add_str(&b, " (expired)");
+		json_decref(until);
+		until = json_string(expires);
+	}
 
 	strbuf_init(&b, prefix, sizeof(prefix));
 	ipprefix_format(&b, &ip->prefix);
@@ -188,8 +239,8 @@ ip_row(const struct runtime_ip *ip)
 		strbuf_init(&b, source, sizeof(source));
 		strbuf_addf(&b, "file, line %u", ip->line);
 	}
-	return json_pack("{s:s, s:o, s:o, s:s, s:o}", "prefix", prefix, "expires",
-			 api_time(ip->expires_s), "added", api_time(ip->added_s), "source", source,
+	return json_pack("{s:s, s:o, s:b, s:o, s:s, s:o}", "prefix", prefix, "expires", until,
+			 "expired", (int)expired, "added", api_time(ip->added_s), "source", source,
 			 "comment", api_texts(ip->comment));
 }
 
@@ -201,11 +252,17 @@ ip_list(struct api_call *c, enum store_list list)
 		{"source", "SOURCE"}, {"comment", "COMMENT"},
 	};
 	uint32_t count = runtime_ip_count(c->api->runtime, list);
+	uint64_t now_s = (uint64_t)time(NULL);
 
+	if (!runtime_has_policy(c->api->runtime))
+		api_warning(c,
+			    "only what was added with postern is shown, and it is not published: "
+			    "%s has errors, see `postern policy check`",
+			    runtime_config_file(c->api->runtime));
 	c->data = json_array();
 	for (uint32_t i = 0; i < MIN(count, API_ROWS_MAX); i++) {
 		struct runtime_ip ip = runtime_ip_at(c->api->runtime, list, i);
-		(void)json_array_append_new(c->data, ip_row(&ip));
+		(void)json_array_append_new(c->data, ip_row(&ip, now_s, c->json));
 	}
 	if (count > API_ROWS_MAX)
 		api_warning(c, "the first %u of %u entries", API_ROWS_MAX, count);

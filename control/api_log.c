@@ -56,7 +56,7 @@ api_log_tail(struct api_call *c)
 	struct log_place p;
 	uint32_t lines;
 
-	if (!api_number(c, "lines", 0, LOG_TAIL_LINES_MAX, LINES_DEFAULT, &lines))
+	if (!api_number(c, "lines", "-n (--lines)", 0, LOG_TAIL_LINES_MAX, LINES_DEFAULT, &lines))
 		return;
 	c->data = json_pack("{s:[]}", "lines");
 	if (place != NULL) {

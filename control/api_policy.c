@@ -4,11 +4,16 @@
 
 #include <string.h>
 
-// The CLI makes the path absolute: posternd's working directory is nobody's business.
+// The CLI makes the path absolute: posternd's working directory is nobody's business. *reader: the
+// user who asks.
 static bool
-file_arg(struct api_call *c, const char **out)
+file_arg(struct api_call *c, const char **out, uid_t *reader)
 {
 	*out = api_arg(c, "file");
+	if (!server_peer(c->api->server, c->who, reader)) {
+		api_error(c, "it is unknown who asks");
+		return false;
+	}
 	if (*out == NULL || (*out)[0] == '/')
 		return true;
 	api_error(c, "%s: an absolute path is wanted", *out);
@@ -37,11 +42,12 @@ api_policy_check(struct api_call *c)
 	struct runtime *rt = c->api->runtime;
 	struct diag_list d;
 	const char *file;
+	uid_t reader;
 
-	if (!file_arg(c, &file))
+	if (!file_arg(c, &file, &reader))
 		return;
 	diag_init(&d, NULL);
-	enum runtime_result r = runtime_check(rt, file, &d);
+	enum runtime_result r = runtime_check(rt, file, reader, &d);
 	api_diags(c, &d);
 	const char *name = file != NULL ? file : runtime_config_file(rt);
 	c->data = json_pack("{s:o, s:b, s:I, s:I, s:o}", "file", api_texts(name), "valid",
@@ -60,11 +66,12 @@ api_policy_apply(struct api_call *c)
 	struct runtime *rt = c->api->runtime;
 	struct diag_list d;
 	const char *file;
+	uid_t reader;
 
-	if (!file_arg(c, &file))
+	if (!file_arg(c, &file, &reader))
 		return;
 	diag_init(&d, NULL);
-	enum runtime_result r = runtime_apply(rt, file, &d);
+	enum runtime_result r = runtime_apply(rt, file, reader, &d);
 	api_diags(c, &d);
 	diag_fini(&d);
 	if (r == RUNTIME_OK)

@@ -9,7 +9,7 @@
 // and read back, which also takes care of texts that are not UTF-8. The worker writes the state as
 // evidence.
 static json_t *
-session_json(const struct logrec *r)
+session_json(const struct logrec *r, bool json)
 {
 	static const char *const no_sense[] = {"event", "agent",    "action",
 					       "rule",  "evidence", "reply"};
@@ -23,6 +23,10 @@ session_json(const struct logrec *r)
 	(void)json_object_set(row, "state", json_object_get(row, "evidence"));
 	for (uint32_t i = 0; i < ARRAY_LEN(no_sense); i++)
 		(void)json_object_del(row, no_sense[i]);
+	if (!json) { // microseconds are for programs
+		json_int_t us = json_integer_value(json_object_get(row, "us"));
+		(void)json_object_set_new(row, "age", json_integer(us / 1000000));
+	}
 	return row;
 }
 
@@ -61,7 +65,7 @@ api_session_row(struct api_call *c, uint32_t worker, const struct logrec *r)
 	if (r->kind == LOGREC_SESSION_END) {
 		c->workers_left &= ~(1ull << worker);
 	} else if (json_array_size(c->data) < API_ROWS_MAX) {
-		(void)json_array_append_new(c->data, session_json(r));
+		(void)json_array_append_new(c->data, session_json(r, c->json));
 		// A long list may take longer, as long as it goes on; the limit on rows ends it.
 		c->deadline_ms = c->api->now_ms + API_WAIT_MS;
 	}
@@ -74,7 +78,7 @@ api_session_done(struct api_call *c)
 		{"session", "SESSION"}, {"client", "CLIENT"}, {"direction", "DIRECTION"},
 		{"worker", "WORKER"},   {"state", "STATE"},   {"helo", "HELO"},
 		{"from", "FROM"},       {"rcpt", "RCPT"},     {"bytes", "BYTES"},
-		{"us", "AGE US"},
+		{"age", "AGE S"},
 	};
 
 	CHECK(c->wait == API_WAIT_SESSIONS && c->data != NULL);

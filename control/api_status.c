@@ -146,6 +146,56 @@ status_workers(const struct api *a)
 }
 
 static json_t *
+backend_json(const struct api *a, const struct config_backend *c)
+{
+	const struct events_backend *b =
+		a->plane->is_alive ? events_backend_find(a->events, &c->address, c->tcp_port,
+							 c->direction)
+				   : NULL; // nobody looks any more
+	char where[80], since[40];
+	struct strbuf w, s;
+	uint32_t up = 0, down = 0;
+
+	strbuf_init(&w, where, sizeof(where));
+	strbuf_init(&s, since, sizeof(since));
+	log_endpoint_format(&w, &c->address, c->tcp_port);
+	for (uint32_t i = 0; b != NULL && i < REGION_WORKERS_MAX; i++) {
+		up += b->state[i] == EVENTS_UP;
+		down += b->state[i] == EVENTS_DOWN;
+	}
+	if (b != NULL)
+		log_time_format(&s, b->since_us);
+	return json_pack("{s:o, s:o, s:s, s:s, s:o, s:o, s:i, s:i}", "name", api_texts(c->name),
+			 "address", api_text(strbuf_span(&w)), "direction",
+			 direction_name(c->direction), "state",
+			 events_state_name(b != NULL ? b->all : EVENTS_UNKNOWN), "since",
+			 b != NULL ? api_text(strbuf_span(&s)) : json_null(), "last_error",
+			 api_texts(b != NULL ? b->error : ""), "workers_up", (int)up,
+			 "workers_down", (int)down);
+}
+
+// The backends of the configuration; while that has errors, those that the dataplane tells of.
+static json_t *
+status_backends(const struct api *a)
+{
+	const struct config *config = runtime_config(a->runtime);
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; config != NULL && i < config->backends_count; i++)
+		(void)json_array_append_new(list, backend_json(a, &config->backends[i]));
+	for (uint32_t i = 0; config == NULL && i < EVENTS_BACKENDS_MAX; i++) {
+		const struct events_backend *b = &a->events->backend[i];
+		struct config_backend c = {.name = b->name,
+					   .address = b->addr,
+					   .tcp_port = b->port,
+					   .direction = b->direction};
+		if (b->is_used)
+			(void)json_array_append_new(list, backend_json(a, &c));
+	}
+	return list;
+}
+
+static json_t *
 status_log(const struct api *a)
 {
 	struct log_stats s = log_writer_stats(a->log);
@@ -198,6 +248,21 @@ print_findings(struct api_call *c, const json_t *plane)
 }
 
 static void
+print_backends(struct api_call *c)
+{
+	static const struct api_column columns[] = {
+		{"name", "BACKEND"}, {"address", "ADDRESS"}, {"direction", "DIRECTION"},
+		{"state", "STATE"},  {"since", "SINCE"},     {"last_error", "LAST ERROR"},
+	};
+	const json_t *rows = json_object_get(c->data, "backends");
+
+	if (json_array_size(rows) == 0)
+		return;
+	api_printf(c, "\n");
+	api_table(c, rows, columns, ARRAY_LEN(columns));
+}
+
+static void
 print_status(struct api_call *c)
 {
 	static const struct api_column columns[] = {
@@ -244,6 +309,7 @@ print_status(struct api_call *c)
 		api_printf(c, "%s %lld  ", key, (long long)json_integer_value(v));
 	}
 	api_printf(c, "\n");
+	print_backends(c);
 	workers = json_object_get(c->data, "workers");
 	if (json_array_size(workers) > 0) {
 		api_printf(c, "\n");
@@ -263,9 +329,10 @@ api_status_show(struct api_call *c)
 		(void)json_object_set_new(
 			totals, counter_name(shown[i]),
 			json_integer((json_int_t)counter_sum(a->region, shown[i])));
-	c->data = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "posternd", status_control(a),
+	c->data = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "posternd", status_control(a),
 			    "dataplane", status_plane(a), "policy", status_policy(a), "workers",
-			    status_workers(a), "totals", totals, "log", status_log(a));
+			    status_workers(a), "totals", totals, "log", status_log(a), "backends",
+			    status_backends(a));
 	if (c->data == NULL) {
 		api_error(c, "out of memory");
 		return;

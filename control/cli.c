@@ -199,6 +199,10 @@ main(int argc, char **argv)
 	if (n < 0 || (size_t)n >= sizeof(path) || !cli_client_open(&client, path, &why)) {
 		fprintf(stderr, "postern: %s\n",
 			why.len > 0 ? reason : "the socket's path is too long");
+		strbuf_reset(&why);
+		cli_args_offline_hint(&r, &why);
+		if (why.len > 0)
+			fprintf(stderr, "hint: %s\n", reason);
 		return 1;
 	}
 	int status = command_run(&client, &r);

@@ -176,6 +176,35 @@ arg_next(struct span *rest, char key[16], bool *optional)
 	return true;
 }
 
+// How many words a row's args still need.
+static uint32_t
+args_needed(struct span rest)
+{
+	uint32_t n = 0;
+	char key[16];
+	bool optional;
+
+	while (arg_next(&rest, key, &optional))
+		n += !optional;
+	return n;
+}
+
+// The names of agents have several words. Unquoted they are several arguments: NAME takes all that
+// the arguments behind it do not need. NULL: too long.
+static const char *
+name_join(struct cli_request *r, const struct words *w, uint32_t *used, uint32_t behind)
+{
+	struct strbuf b;
+
+	CHECK(*used < w->count);
+	if (*used + 1 + behind >= w->count)
+		return w->word[(*used)++];
+	strbuf_init(&b, r->name, sizeof(r->name));
+	for (uint32_t first = *used; *used + behind < w->count; *used += 1)
+		strbuf_addf(&b, "%s%s", *used > first ? " " : "", w->word[*used]);
+	return b.truncated ? NULL : r->name;
+}
+
 static enum cli_result
 values_take(struct cli_request *r, const struct words *w, uint32_t used, struct strbuf *why)
 {
@@ -195,7 +224,12 @@ values_take(struct cli_request *r, const struct words *w, uint32_t used, struct 
 		CHECK(r->value_count < CLI_VALUES_MAX);
 		struct cli_value *v = &r->value[r->value_count++];
 		memcpy(v->key, key, sizeof(v->key));
-		v->text = w->word[used++];
+		v->text = strcmp(key, "name") == 0 ? name_join(r, w, &used, args_needed(rest))
+						   : w->word[used++];
+		if (v->text == NULL) {
+			strbuf_addf(why, "%s %s: the name is too long", c->noun, c->verb);
+			return CLI_WRONG;
+		}
 	}
 	if (used < w->count) {
 		strbuf_addf(why, "%s %s: \"%s\" is too much", c->noun, c->verb, w->word[used]);
@@ -223,6 +257,17 @@ help_take(struct cli_request *r, const struct words *w, uint32_t used, struct st
 	words_list(why, NULL);
 	r->help_noun = NULL;
 	return CLI_WRONG;
+}
+
+void
+cli_args_offline_hint(const struct cli_request *r, struct strbuf *out)
+{
+	CHECK(r != NULL && out != NULL);
+	if (r->command == NULL || strcmp(r->command->noun, "policy") != 0 ||
+	    strcmp(r->command->verb, "check") != 0)
+		return;
+	strbuf_addf(out, "use: posternd --check --config %s",
+		    r->value_count > 0 ? r->value[0].text : "FILE");
 }
 
 must_use enum cli_result

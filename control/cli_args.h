@@ -3,13 +3,15 @@
 //
 // What for: everything that can be known without posternd: nouns, verbs, options, how many
 // arguments. The values are judged by posternd alone. Who calls it: cli.c, and the test. Memory:
-// all texts are argv's or constants. What can go wrong: CLI_WRONG with a reason, which cli.c prints
-// with a hint (exit status 2). To add a command: a row in command.def and a handler (api.h).
+// all texts are argv's or constants, or in the request (do not copy it). What can go wrong:
+// CLI_WRONG with a reason, which cli.c prints with a hint (exit status 2). To add a command: a row
+// in command.def and a handler (api.h).
 #pragma once
 
 #include "control/base/strbuf.h"
 
 #define CLI_VALUES_MAX 8
+#define CLI_NAME_MAX 128
 
 enum cli_option_id {
 	CLI_JSON,
@@ -60,6 +62,7 @@ struct cli_request {
 	uint32_t given;               // CLI_BIT of the options that were given
 	const char *option[CLI_OPTION_COUNT];
 	struct cli_value value[CLI_VALUES_MAX]; // arguments by name
+	char name[CLI_NAME_MAX];                // a NAME of several words
 	uint32_t value_count;
 };
 
@@ -67,6 +70,8 @@ enum cli_result { CLI_OK, CLI_WRONG };
 
 must_use enum cli_result cli_args_parse(int argc, char *const *argv, struct cli_request *out,
 					struct strbuf *why);
+// What to do when posternd does not answer; empty: nothing but to start it.
+void cli_args_offline_hint(const struct cli_request *r, struct strbuf *out);
 // cli_commands.c
 uint32_t cli_command_count(void);
 const struct cli_command *cli_command_at(uint32_t i);

@@ -257,10 +257,18 @@ config_load_text(const char *name, const char *text, size_t size, uint64_t now_s
 	return config_make(name, copy, size, now_s, d);
 }
 
+static bool
+reader_may(const struct stat *st, uid_t reader)
+{
+	return reader == 0 || reader == geteuid() || st->st_uid == reader ||
+	       (st->st_mode & S_IROTH) != 0;
+}
+
 // All of a file; NULL: could not, and that has been said. A device or a pipe is not a configuration
-// file: reading one could block or never end.
+// file: reading one could block or never end. What is found is told to `reader`, line by line, so
+// posternd's rights must not open what theirs do not.
 static char *
-file_read(const char *file, size_t *size, struct diag_list *d)
+file_read(const char *file, uid_t reader, size_t *size, struct diag_list *d)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
@@ -275,6 +283,9 @@ file_read(const char *file, size_t *size, struct diag_list *d)
 	size_t n = 0;
 	if (!S_ISREG(st.st_mode))
 		diag_error(d, 0, 0, "is not a file");
+	else if (!reader_may(&st, reader))
+		diag_error(d, 0, 0,
+			   "cannot be read: it is neither yours nor readable for everybody");
 	else if (st.st_size > CONFIG_FILE_MAX)
 		diag_error(d, 0, 0, "larger than %u MiB", CONFIG_FILE_MAX >> 20);
 	else if ((text = malloc((size_t)st.st_size + 1)) == NULL)
@@ -302,14 +313,34 @@ file_read(const char *file, size_t *size, struct diag_list *d)
 struct config *
 config_load(const char *file, uint64_t now_s, struct diag_list *d)
 {
+	return config_load_for(file, geteuid(), now_s, d);
+}
+
+struct config *
+config_load_for(const char *file, uid_t reader, uint64_t now_s, struct diag_list *d)
+{
 	size_t size;
 
 	CHECK(file != NULL);
 	CHECK(d != NULL);
 	diag_reset(d);
 	diag_set_file(d, file);
-	char *text = file_read(file, &size, d);
+	char *text = file_read(file, reader, &size, d);
 	return text == NULL ? NULL : config_make(file, text, size, now_s, d);
+}
+
+void
+config_check_cores(const struct config *c, uint32_t cpus, struct diag_list *d)
+{
+	CHECK(c != NULL);
+	CHECK(d != NULL);
+	for (uint32_t i = 0; cpus > 0 && i < c->cores_count; i++) {
+		if (c->cores[i].cpu >= cpus)
+			diag_warning(d, c->cores[i].line, c->cores[i].column,
+				     "machine.cores: there is no core %u, this machine has 0 to %u",
+				     c->cores[i].cpu, cpus - 1);
+	}
+	diag_sort(d);
 }
 
 // --- time ---

@@ -8,6 +8,8 @@
 // do not. Limits are named below.
 #pragma once
 
+#include <sys/types.h>
+
 #include "control/diag.h"
 #include "control/schema.h"
 
@@ -112,9 +114,16 @@ struct config {
 // time) is for the warning about entries that have expired. d is emptied first and gets the file's
 // name.
 struct config *must_use config_load(const char *file, uint64_t now_s, struct diag_list *d);
+// The same for a file that the user `reader` has named: one that is neither theirs nor open to all
+// is refused, unless they are root or posternd's own user.
+struct config *must_use config_load_for(const char *file, uid_t reader, uint64_t now_s,
+					struct diag_list *d);
 struct config *must_use config_load_text(const char *name, const char *text, size_t size,
 					 uint64_t now_s, struct diag_list *d);
 void config_close(struct config **c);
+// Warns about cores that a machine with so many CPUs has not; 0: unknown. The reader does not know
+// the machine, so that one file gives one result everywhere.
+void config_check_cores(const struct config *c, uint32_t cpus, struct diag_list *d);
 // RFC 3339, "2026-12-31T00:00:00Z", "2026-12-31T00:00:00+01:00", or a date alone (midnight UTC):
 // Unix time.
 must_use bool config_time_parse(struct span s, uint64_t *out);

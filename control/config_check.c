@@ -411,6 +411,104 @@ check_duplicates(struct reader *r)
 	dedup(r, &word, c->types, &c->types_count);
 }
 
+// --- lists that contradict each other ---
+
+// A sorted copy to look things up in. NULL: no memory, or nothing in it.
+static void *
+rows_sorted(struct reader *r, const void *rows, uint32_t count, size_t size,
+	    int (*cmp)(const void *, const void *))
+{
+	if (count == 0)
+		return NULL;
+	void *copy = calloc(count, size);
+	if (copy == NULL) {
+		r->no_memory = true;
+		return NULL;
+	}
+	memcpy(copy, rows, count * size);
+	qsort(copy, count, size, cmp);
+	return copy;
+}
+
+static bool
+has_expired(const struct reader *r, const struct config_prefix *p)
+{
+	return p->expires_s != 0 && p->expires_s <= r->now_s;
+}
+
+static void
+check_allow_and_block(struct reader *r)
+{
+	const struct config *c = r->c;
+	struct config_prefix *allow =
+		rows_sorted(r, c->ip_allow, c->ip_allow_count, sizeof(*allow), prefix_cmp);
+
+	for (uint32_t i = 0; allow != NULL && i < c->ip_block_count; i++) {
+		const struct config_prefix *b = &c->ip_block[i];
+		const struct config_prefix *a =
+			bsearch(b, allow, c->ip_allow_count, sizeof(*allow), prefix_cmp);
+		struct strbuf text;
+		char mem[64];
+		if (a == NULL || has_expired(r, a) || has_expired(r, b))
+			continue;
+		strbuf_init(&text, mem, sizeof(mem));
+		prefix_print(&text, b);
+		diag_warning(r->d, b->line, b->column,
+			     "connection_filtering.block: %s is in the allow list too, line %u: it "
+			     "is allowed",
+			     mem, a->line);
+	}
+	free(allow);
+}
+
+// Whether a domain is one of the accepted ones, or below one that holds its subdomains.
+static bool
+domain_is_accepted(const struct config_addr *accepted, uint32_t count, const char *domain)
+{
+	for (const char *at = domain; at != NULL; at = strchr(at, '.')) {
+		at += at != domain; // behind the dot
+		const struct config_addr key = {.text = at};
+		const struct config_addr *row =
+			bsearch(&key, accepted, count, sizeof(*accepted), addr_cmp);
+		if (row != NULL && (at == domain || row->kind == ADDR_DOMAIN_AND_SUBDOMAINS))
+			return true;
+	}
+	return false;
+}
+
+// One row for all of them: they are often a forgotten domain with thousands of mailboxes.
+static void
+check_recipients(struct reader *r)
+{
+	const struct config *c = r->c;
+	const struct config_addr *first = NULL;
+	uint32_t outside = 0;
+
+	if (diag_has_error(r->d)) // the domain may be the one that was wrong
+		return;
+	struct config_addr *accepted = rows_sorted(
+		r, c->accepted_domains, c->accepted_domains_count, sizeof(*accepted), addr_cmp);
+	for (uint32_t i = 0; accepted != NULL && i < c->recipients_count; i++) {
+		const char *at = strrchr(c->recipients[i].text, '@');
+		CHECK(at != NULL);
+		if (domain_is_accepted(accepted, c->accepted_domains_count, at + 1))
+			continue;
+		first = first == NULL ? &c->recipients[i] : first;
+		outside++;
+	}
+	if (outside == 1)
+		diag_warning(r->d, first->line, first->column,
+			     "recipient_filter.recipients: \"%s\" is in none of "
+			     "server.accepted_domains",
+			     first->text);
+	else if (outside > 1)
+		diag_warning(r->d, first->line, first->column,
+			     "recipient_filter.recipients: \"%s\" and %u more are in none of "
+			     "server.accepted_domains",
+			     first->text, outside - 1);
+	free(accepted);
+}
+
 // --- combinations ---
 
 static void
@@ -452,5 +550,7 @@ check_config(struct reader *r)
 	check_listeners(r);
 	check_backends(r);
 	check_duplicates(r);
+	check_allow_and_block(r);
+	check_recipients(r);
 	check_settings(r);
 }

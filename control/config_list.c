@@ -313,6 +313,8 @@ read_prefix(struct reader *r, yaml_ref n, struct ipprefix *out)
 			   mem[0] != '\0' ? "; its network is " : "", mem);
 	else if (out->bits == 0 || (out->bits == 96 && ipaddr_is_v4(&out->addr)))
 		READ_WARNING(r, n, "%s: %.*s is every address", r->path, QUOTED(s));
+	else if (!ipaddr_is_v4(&out->addr))
+		READ_WARNING(r, n, "%s: %.*s: IPv6 is not served yet", r->path, QUOTED(s));
 	return why == NULL;
 }
 
@@ -409,12 +411,34 @@ read_block(struct reader *r, yaml_ref n)
 
 // --- addresses and domains ---
 
+// What to write in the place of a pattern.
+static const char *
+wildcard_hint(const struct reader *r, bool is_mailbox)
+{
+	bool is_sender = strncmp(r->path, "sender_filter.", 14) == 0;
+
+	if (is_sender && is_mailbox)
+		return "; whole domains go into sender_filter.blocked_domains or "
+		       "blocked_domains_and_subdomains";
+	if (is_sender)
+		return "; a domain with everything below it is written without \"*.\" in "
+		       "sender_filter.blocked_domains_and_subdomains";
+	return is_mailbox ? "; every address is listed by itself"
+			  : ", but for \"*.\" in front of a domain";
+}
+
 // A domain or a mailbox, in lower case. NULL: it is none, and that has been said.
 static const char *
 read_address(struct reader *r, yaml_ref n, struct span s, bool is_mailbox)
 {
 	struct span shown = yaml_tree_text(r->t, n); // s may be a part of it
 
+	// Before the check: RFC 5321 allows a * in a mailbox, where nobody ever means it as such.
+	if (span_find(s, '*') >= 0 && s.p[0] != '"') {
+		READ_ERROR(r, n, "%s: \"%.*s\": wildcards are not taken here%s", r->path,
+			   QUOTED(shown), wildcard_hint(r, is_mailbox));
+		return NULL;
+	}
 	if (is_mailbox ? value_is_mailbox(s) : value_is_domain(s))
 		return reader_copy(r, s, true);
 	READ_ERROR(r, n, "%s: \"%.*s\" is not %s", r->path, QUOTED(shown),

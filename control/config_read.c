@@ -9,9 +9,12 @@
 
 #define SEEN_MAX 64 // keys that one mapping can know
 #define QUOTE_MAX 64
+#define QUOTE_KEY_MAX 40
 
 // At most so much of a wrong text is repeated to its author.
 #define QUOTED(s) (int)MIN((s).n, QUOTE_MAX), (const char *)(s).p
+
+#define QUOTED_KEY(s) (int)key_quote_length(s), (const char *)(s).p
 
 struct seen {
 	struct span key[SEEN_MAX];
@@ -194,6 +197,23 @@ read_option(struct reader *r, yaml_ref n, enum setting_id id)
 	}
 }
 
+// A file that is no configuration at all looks like one long unknown key: enough of it to be found
+// again is shown, and no more. Whole characters only; diag shows a control character as \xNN.
+static uint32_t
+key_quote_length(struct span s)
+{
+	uint32_t n = 0, width = 0;
+
+	for (; n < s.n; n++) {
+		width += s.p[n] < 0x20 || s.p[n] == 0x7f ? 4 : 1;
+		if (width > QUOTE_KEY_MAX)
+			break;
+	}
+	while (n > 0 && n < s.n && (s.p[n] & 0xc0) == 0x80)
+		n--;
+	return n;
+}
+
 // True: the key is there for the first time in its mapping.
 static bool
 seen_add(struct reader *r, struct seen *seen, yaml_ref key)
@@ -256,7 +276,7 @@ read_row(struct reader *r, yaml_ref n, struct row_key *keys, uint32_t count)
 			strbuf_init(&hint, mem, sizeof(mem));
 			if (name.p != NULL)
 				READ_ERROR(r, key, "%s: unknown key \"%.*s\"%s", r->path,
-					   QUOTED(name), nearest_hint(&near, &hint));
+					   QUOTED_KEY(name), nearest_hint(&near, &hint));
 			ok = false;
 		}
 	}
@@ -323,7 +343,7 @@ report_unknown(struct reader *r, yaml_ref key, const char *section)
 		strbuf_add_str(&hint, "; it belongs to the file itself, not into a section");
 	else
 		nearest_hint(&near, &hint);
-	READ_ERROR(r, key, "unknown key \"%.*s\" in \"%s\"%s", QUOTED(name), section, mem);
+	READ_ERROR(r, key, "unknown key \"%.*s\" in \"%s\"%s", QUOTED_KEY(name), section, mem);
 }
 
 static void
@@ -411,7 +431,7 @@ read_top(struct reader *r, struct seen *seen, yaml_ref key, yaml_ref value)
 	const char *section = section_find(name, &near);
 	if (section == NULL) {
 		strbuf_init(&hint, mem, sizeof(mem));
-		READ_ERROR(r, key, "unknown section \"%.*s\"%s", QUOTED(name),
+		READ_ERROR(r, key, "unknown section \"%.*s\"%s", QUOTED_KEY(name),
 			   nearest_hint(&near, &hint));
 		return;
 	}

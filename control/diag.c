@@ -146,7 +146,7 @@ diag_sort(struct diag_list *d)
 }
 
 void
-diag_format(const struct diag_list *d, uint32_t index, struct strbuf *out)
+diag_format_place(const struct diag_list *d, uint32_t index, struct strbuf *out)
 {
 	CHECK(d != NULL);
 	CHECK(index < d->count);
@@ -160,6 +160,14 @@ diag_format(const struct diag_list *d, uint32_t index, struct strbuf *out)
 		strbuf_addf(out, "%u:%u:", row->line, row->column);
 	if (out->len > 0)
 		strbuf_add_char(out, ' ');
+}
+
+void
+diag_format(const struct diag_list *d, uint32_t index, struct strbuf *out)
+{
+	diag_format_place(d, index, out);
+	const struct diag *row = &d->row[index];
+
 	strbuf_addf(out, "%s: %s", diag_level_name(row->level), row->text);
 }
 

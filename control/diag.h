@@ -45,4 +45,6 @@ void
 diag_sort(struct diag_list *d); // by position, rows of one position in the order of their making
 // One row as `file:line:column: error: text` (without the parts that it has not), no line end.
 void diag_format(const struct diag_list *d, uint32_t index, struct strbuf *out);
+// The front of it: `file:line:column: `.
+void diag_format_place(const struct diag_list *d, uint32_t index, struct strbuf *out);
 const char *diag_level_name(enum diag_level level); // "error", "warning"

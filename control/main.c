@@ -3,10 +3,10 @@
 //
 // One process, one thread, one poll(): each turn empties the workers' event rings into the message
 // log, serves the CLI's socket, carries waiting calls and a pending policy on, and beats. Order of
-// the start: run directory and its lock (only one posternd may use it), message log, configuration,
-// region, policy, socket. A configuration with errors: with a policy in the region from an earlier
-// life, that one stays in force and the errors are told; without one posternd ends with 1. It never
-// forks: systemd keeps it.
+// the start: directories and their locks (only one posternd may use them), message log,
+// configuration, region, policy, socket. A configuration with errors: with a policy in the region
+// from an earlier life, that one stays in force and the errors are told; without one posternd ends
+// with 1. It never forks: systemd keeps it.
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -15,13 +15,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "control/api.h"
+#include "control/dir_lock.h"
 #include "control/oplog.h"
 #include "control/policy_compile.h"
 #include "control/version.h"
@@ -39,7 +39,8 @@ struct posternd {
 	bool check_only;
 	// resources, in the order in which they are opened
 	char log_path[PATH_ROOM + 64];
-	int lock_fd, signal_fd;
+	struct dir_lock lock;
+	int signal_fd;
 	struct plane plane;
 	struct log_writer *log;
 	struct region region;
@@ -172,6 +173,14 @@ diags_log(const struct diag_list *d)
 		oplog(OPLOG_WARNING, "and %u more", d->dropped);
 }
 
+static uint32_t
+cpus_count(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_CONF);
+
+	return n > 0 ? (uint32_t)n : 0;
+}
+
 // --check: nothing is locked, written or published. The rows go out as they are, for editors and
 // scripts.
 static int
@@ -187,6 +196,8 @@ config_check(const struct posternd *p)
 
 	diag_init(&d, p->config_file);
 	struct config *config = config_load(p->config_file, now_s, &d);
+	if (config != NULL)
+		config_check_cores(config, cpus_count(), &d);
 	if (config != NULL && compiler != NULL)
 		image = policy_compile(compiler, config, NULL, 1, now_s, &d, &size);
 	for (uint32_t i = 0; i < d.count; i++) {
@@ -228,21 +239,16 @@ path_in(char *out, size_t size, const char *dir, const char *name)
 }
 
 static bool
-run_dir_lock(struct posternd *p)
+dirs_lock(struct posternd *p)
 {
-	char path[PATH_ROOM + 64], text[32];
+	char path[PATH_ROOM + 64], text[32], reason[512];
+	struct strbuf why;
 
 	if (!directory_make(p->run_dir) || !directory_make(p->state_dir))
 		return false;
-	path_in(path, sizeof(path), p->run_dir, "posternd.lock");
-	p->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-	if (p->lock_fd < 0) {
-		oplog(OPLOG_ERROR, "%s: %s", path, strerror(errno));
-		return false;
-	}
-	if (flock(p->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-		oplog(OPLOG_ERROR, "another posternd uses %s (see %s/posternd.pid)", p->run_dir,
-		      p->run_dir);
+	strbuf_init(&why, reason, sizeof(reason));
+	if (!dir_lock_take(&p->lock, p->run_dir, p->state_dir, &why)) {
+		oplog(OPLOG_ERROR, "%s", reason);
 		return false;
 	}
 	path_in(path, sizeof(path), p->run_dir, "posternd.pid");
@@ -284,7 +290,8 @@ region_start(struct posternd *p)
 static bool
 policy_start(struct posternd *p)
 {
-	struct runtime_paths paths = {.config_file = p->config_file, .state_dir = p->state_dir};
+	struct runtime_paths paths = {
+		.config_file = p->config_file, .state_dir = p->state_dir, .cpus = cpus_count()};
 	struct diag_list d;
 
 	diag_init(&d, p->config_file);
@@ -494,7 +501,7 @@ posternd_fini(struct posternd *p)
 	path_in(path, sizeof(path), p->run_dir, "posternd.pid");
 	(void)unlink(path);
 	close(p->signal_fd);
-	close(p->lock_fd);
+	dir_lock_drop(&p->lock);
 }
 
 int
@@ -504,7 +511,7 @@ main(int argc, char **argv)
 		.config_file = "/etc/postern/postern.yaml",
 		.run_dir = "/run/postern",
 		.state_dir = "/var/lib/postern",
-		.lock_fd = -1,
+		.lock = DIR_LOCK_NONE,
 		.signal_fd = -1,
 	};
 	struct posternd *p = &posternd;
@@ -514,7 +521,7 @@ main(int argc, char **argv)
 		return status;
 	if (p->check_only)
 		return config_check(p);
-	if (!signals_start(p) || !run_dir_lock(p))
+	if (!signals_start(p) || !dirs_lock(p))
 		return 1; // nothing is ours yet that would need an end
 	bool ok = log_start(p) && region_start(p) && policy_start(p);
 	if (ok) {

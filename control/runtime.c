@@ -6,12 +6,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "control/machine_sig.h"
-
 #define PURGE_S 60 // between two looks for expired entries
 
 struct runtime {
 	char *config_file;
+	uint32_t cpus;
 	struct store *store;
 	struct policy_compiler *compiler;
 	struct publish publish;
@@ -22,8 +21,6 @@ struct runtime {
 	uint64_t applied_s, purged_s;
 	enum publish_state seen; // what runtime_poll has reported
 	uint64_t seen_generation;
-	struct machine_sig newest, sent, booted; // of the machine parts: see machine_sig.h
-	uint64_t boot_epoch;                     // of the dataplane that `booted` is about
 };
 
 static uint64_t
@@ -72,7 +69,6 @@ policy_adopt(struct runtime *rt, struct made *m)
 	rt->image = m->image;
 	rt->image_size = m->size;
 	rt->view = m->view;
-	machine_sig_of(&rt->newest, &rt->view);
 	publish_take(&rt->publish, &m->copy, m->size);
 	CHECK(m->copy == NULL);
 }
@@ -115,6 +111,9 @@ runtime_open(const struct runtime_paths *paths, struct diag_list *d)
 		return NULL;
 	publish_init(&rt->publish);
 	struct config *c = config_load(paths->config_file, now_s(), d);
+	rt->cpus = paths->cpus;
+	if (c != NULL)
+		config_check_cores(c, rt->cpus, d);
 	rt->config_file = strdup(paths->config_file);
 	rt->compiler = policy_compiler_open();
 	rt->store = store_open(paths->state_dir, d);
@@ -153,29 +152,10 @@ runtime_attach(struct runtime *rt, struct region *region, struct diag_list *d)
 	CHECK(rt != NULL);
 	CHECK(region != NULL);
 	publish_attach(&rt->publish, region);
-	// A dataplane that is running has booted with what the region holds, as far as we can know.
-	machine_sig_of_region(&rt->sent, region);
-	rt->booted = rt->sent;
-	rt->boot_epoch = __atomic_load_n(&region->head->plane_epoch, __ATOMIC_ACQUIRE);
 	// The generation that the policy was made with began at 1: the region's may be higher.
 	if (rt->config != NULL && !policy_renew(rt, d))
 		diag_error(d, 0, 0, "the policy is not published");
 	(void)runtime_poll(rt);
-}
-
-// Follows restarts of the dataplane: it reads its machine part then, from what was sent last.
-static void
-boot_follow(struct runtime *rt)
-{
-	const struct region *r = rt->publish.region;
-
-	if (r == NULL)
-		return;
-	uint64_t epoch = __atomic_load_n(&r->head->plane_epoch, __ATOMIC_ACQUIRE);
-	if (epoch == rt->boot_epoch)
-		return;
-	rt->boot_epoch = epoch;
-	rt->booted = rt->sent;
 }
 
 bool
@@ -184,11 +164,7 @@ runtime_poll(struct runtime *rt)
 	CHECK(rt != NULL);
 	uint64_t t = now_s();
 
-	boot_follow(rt);
 	enum publish_state state = publish_poll(&rt->publish);
-	if (state != PUBLISH_PENDING && state != PUBLISH_IDLE &&
-	    rt->publish.sent == rt->publish.generation)
-		rt->sent = rt->newest;
 	// The workers look at the expiry themselves: nothing has to be published for that.
 	if (t < rt->purged_s || t - rt->purged_s >= PURGE_S) {
 		(void)store_ip_purge(rt->store, t);
@@ -219,6 +195,9 @@ static enum runtime_result
 config_try(struct runtime *rt, struct config **c, bool apply, struct diag_list *d)
 {
 	struct made m;
+
+	if (*c != NULL)
+		config_check_cores(*c, rt->cpus, d);
 	bool ok = *c != NULL && policy_make(rt, *c, &m, d);
 
 	if (ok && apply) {
@@ -236,11 +215,19 @@ config_try(struct runtime *rt, struct config **c, bool apply, struct diag_list *
 	return ok ? RUNTIME_OK : RUNTIME_REFUSED;
 }
 
+static struct config *
+file_load(const struct runtime *rt, const char *file, uid_t reader, struct diag_list *d)
+{
+	if (file == NULL || strcmp(file, rt->config_file) == 0)
+		return config_load(rt->config_file, now_s(), d);
+	return config_load_for(file, reader, now_s(), d);
+}
+
 enum runtime_result
-runtime_check(struct runtime *rt, const char *file, struct diag_list *d)
+runtime_check(struct runtime *rt, const char *file, uid_t reader, struct diag_list *d)
 {
 	CHECK(rt != NULL);
-	struct config *c = config_load(file != NULL ? file : rt->config_file, now_s(), d);
+	struct config *c = file_load(rt, file, reader, d);
 
 	return config_try(rt, &c, false, d);
 }
@@ -256,10 +243,10 @@ runtime_check_text(struct runtime *rt, const char *name, const char *text, size_
 }
 
 enum runtime_result
-runtime_apply(struct runtime *rt, const char *file, struct diag_list *d)
+runtime_apply(struct runtime *rt, const char *file, uid_t reader, struct diag_list *d)
 {
 	CHECK(rt != NULL);
-	struct config *c = config_load(file != NULL ? file : rt->config_file, now_s(), d);
+	struct config *c = file_load(rt, file, reader, d);
 
 	return config_try(rt, &c, true, d);
 }
@@ -429,6 +416,26 @@ ip_take_back(struct runtime *rt, enum store_list list, const struct store_ip *ol
 	return RUNTIME_REFUSED;
 }
 
+// What is allowed and will hardly be meant; the file's reader says the same of its entries.
+static void
+ip_add_warn(const struct runtime *rt, enum store_list list, const struct ipprefix *p,
+	    const char *text, struct diag_list *d)
+{
+	enum store_list other = list == STORE_ALLOW ? STORE_BLOCK : STORE_ALLOW;
+	const struct config_prefix *in_file = file_find(rt, other, p);
+
+	if (p->bits == 0 || (p->bits == 96 && ipaddr_is_v4(&p->addr)))
+		diag_warning(d, 0, 0, "%s is every address", text);
+	else if (!ipaddr_is_v4(&p->addr))
+		diag_warning(d, 0, 0, "%s: IPv6 is not served yet", text);
+	if (in_file != NULL)
+		diag_warning(d, 0, 0, "%s is on the %s list too, in %s line %u: it is allowed",
+			     text, store_list_name(other), rt->config->file, in_file->line);
+	else if (store_ip_find(rt->store, other, p) != NULL)
+		diag_warning(d, 0, 0, "%s is on the %s list too: it is allowed", text,
+			     store_list_name(other));
+}
+
 enum runtime_result
 runtime_ip_add(struct runtime *rt, enum store_list list, const struct ipprefix *p,
 	       uint64_t expires_s, const char *comment, struct diag_list *d)
@@ -449,17 +456,18 @@ runtime_ip_add(struct runtime *rt, enum store_list list, const struct ipprefix *
 		return RUNTIME_REFUSED;
 	}
 	if (in_file != NULL && in_file->expires_s == 0) {
-		diag_warning(d, 0, 0,
-			     "%s is on the %s list already, in %s line %u: nothing is added", text,
-			     store_list_name(list), rt->config->file, in_file->line);
-		return RUNTIME_OK;
+		diag_warning(d, 0, 0, "%s: nothing is added: it is in %s line %u", text,
+			     rt->config->file, in_file->line);
+		return RUNTIME_NOTHING;
 	}
+	ip_add_warn(rt, list, p, text, d);
 	if (had) {
 		struct strbuf b;
 		strbuf_init(&b, old_comment, sizeof(old_comment));
 		strbuf_add_str(&b, found->comment);
 		old.expires_s = found->expires_s;
 		old.added_s = found->added_s;
+		comment = comment != NULL ? comment : old_comment;
 	}
 	struct store_ip ip = {.prefix = *p,
 			      .expires_s = expires_s,
@@ -510,6 +518,28 @@ runtime_ip_del(struct runtime *rt, enum store_list list, const struct ipprefix *
 	return RUNTIME_OK;
 }
 
+static struct runtime_ip
+ip_of_store(const struct store_ip *ip)
+{
+	return (struct runtime_ip){.prefix = ip->prefix,
+				   .expires_s = ip->expires_s,
+				   .added_s = ip->added_s,
+				   .comment = ip->comment};
+}
+
+bool
+runtime_ip_find(const struct runtime *rt, enum store_list list, const struct ipprefix *p,
+		struct runtime_ip *out)
+{
+	CHECK(rt != NULL);
+	CHECK(out != NULL);
+	const struct store_ip *ip = store_ip_find(rt->store, list, p);
+
+	if (ip != NULL)
+		*out = ip_of_store(ip);
+	return ip != NULL;
+}
+
 uint32_t
 runtime_ip_count(const struct runtime *rt, enum store_list list)
 {
@@ -533,11 +563,7 @@ runtime_ip_at(const struct runtime *rt, enum store_list list, uint32_t index)
 					   .expires_s = rows[index].expires_s,
 					   .comment = rows[index].comment,
 					   .line = rows[index].line};
-	const struct store_ip *ip = &store_overlay(rt->store)->ip[list][index - count];
-	return (struct runtime_ip){.prefix = ip->prefix,
-				   .expires_s = ip->expires_s,
-				   .added_s = ip->added_s,
-				   .comment = ip->comment};
+	return ip_of_store(&store_overlay(rt->store)->ip[list][index - count]);
 }
 
 // --- for printing ---
@@ -622,8 +648,14 @@ runtime_restart_needed(const struct runtime *rt, struct strbuf *out)
 {
 	CHECK(rt != NULL);
 	CHECK(out != NULL);
-	if (rt->boot_epoch != 0 && rt->image != NULL)
-		machine_sig_diff(&rt->booted, &rt->newest, out);
+	const struct region *r = rt->publish.region;
+	struct machine_sig newest;
+
+	// It says itself what it booted from, so this holds across restarts of either process.
+	if (r == NULL || rt->image == NULL || !region_plane_lives(r->head))
+		return;
+	machine_sig_of(&newest, &rt->view);
+	machine_sig_diff(&r->head->machine, &newest, out);
 }
 
 bool

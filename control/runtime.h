@@ -15,11 +15,12 @@
 #include "control/policy_compile.h"
 #include "control/publish.h"
 
-enum runtime_result { RUNTIME_OK, RUNTIME_REFUSED };
+enum runtime_result { RUNTIME_OK, RUNTIME_REFUSED, RUNTIME_NOTHING };
 
 struct runtime_paths {
 	const char *config_file; // /etc/postern/postern.yaml
 	const char *state_dir;   // /var/lib/postern
+	uint32_t cpus;           // of this machine; 0: unknown
 };
 
 // An entry of an IP list, wherever it comes from.
@@ -52,15 +53,16 @@ void runtime_attach(struct runtime *rt, struct region *region, struct diag_list 
 // it).
 bool runtime_poll(struct runtime *rt);
 
-// Reads and compiles a file (NULL: the configured one) or a text, and forgets it again.
-must_use enum runtime_result runtime_check(struct runtime *rt, const char *file,
+// Reads and compiles a file (NULL: the configured one) or a text, and forgets it again. `reader` is
+// the user who asks: another file than the configured one must be one that they may read.
+must_use enum runtime_result runtime_check(struct runtime *rt, const char *file, uid_t reader,
 					   struct diag_list *d);
 must_use enum runtime_result runtime_check_text(struct runtime *rt, const char *name,
 						const char *text, size_t size, struct diag_list *d);
 // The same, and puts it in force. NULL: reads the configured file again. Another file is in force
 // until posternd starts anew (a warning says so). Warnings also name what needs a restart of the
 // dataplane.
-must_use enum runtime_result runtime_apply(struct runtime *rt, const char *file,
+must_use enum runtime_result runtime_apply(struct runtime *rt, const char *file, uid_t reader,
 					   struct diag_list *d);
 must_use enum runtime_result runtime_apply_text(struct runtime *rt, const char *name,
 						const char *text, size_t size, struct diag_list *d);
@@ -76,13 +78,17 @@ must_use enum runtime_result runtime_agent_reset(struct runtime *rt, enum agent_
 // Agent at position 1..N, by effective priority.
 struct runtime_agent runtime_agent_at(const struct runtime *rt, uint32_t position);
 
-// IP lists. add of an entry that is there already gives it the new expiry and comment. del of an
+// IP lists. add of an entry that was added before gives it the new expiry, and the new comment if
+// there is one; of one that the file has for good it is RUNTIME_NOTHING, with its line. del of an
 // entry that the file holds is refused with its line. comment may be NULL; expires_s 0: never.
 must_use enum runtime_result runtime_ip_add(struct runtime *rt, enum store_list list,
 					    const struct ipprefix *p, uint64_t expires_s,
 					    const char *comment, struct diag_list *d);
 must_use enum runtime_result runtime_ip_del(struct runtime *rt, enum store_list list,
 					    const struct ipprefix *p, struct diag_list *d);
+// The CLI's entry of exactly this prefix. False: there is none.
+must_use bool runtime_ip_find(const struct runtime *rt, enum store_list list,
+			      const struct ipprefix *p, struct runtime_ip *out);
 uint32_t runtime_ip_count(const struct runtime *rt, enum store_list list); // file's and CLI's
 struct runtime_ip runtime_ip_at(const struct runtime *rt, enum store_list list, uint32_t index);
 

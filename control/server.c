@@ -217,6 +217,20 @@ server_is_waiting(const struct server *s, struct server_token who)
 	return who.serial != 0 && c->serial == who.serial && c->state == CLIENT_WAITING;
 }
 
+bool
+server_peer(const struct server *s, struct server_token who, uid_t *uid)
+{
+	struct ucred peer;
+	socklen_t n = sizeof(peer);
+
+	CHECK(uid != NULL);
+	if (!server_is_waiting(s, who) ||
+	    getsockopt(s->client[who.slot].fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0)
+		return false;
+	*uid = peer.uid;
+	return true;
+}
+
 uint32_t
 server_clients(const struct server *s)
 {

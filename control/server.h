@@ -11,6 +11,7 @@
 #pragma once
 
 #include <poll.h>
+#include <sys/types.h>
 
 #include "control/base/strbuf.h"
 
@@ -42,6 +43,8 @@ void server_run(struct server *s, const struct pollfd *fds, uint32_t count, uint
 // `answer` (without newline) is copied. Too large: an error line goes out in its place. The token
 // is used up. False: the client is gone.
 bool server_answer(struct server *s, struct server_token who, struct span answer);
+// The user who has connected, as the kernel knows it. False: the client is gone.
+must_use bool server_peer(const struct server *s, struct server_token who, uid_t *uid);
 // Still there? For handlers that would do work for a late answer.
 bool server_is_waiting(const struct server *s, struct server_token who);
 uint32_t server_clients(const struct server *s);

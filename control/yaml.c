@@ -41,6 +41,17 @@ place_of_byte(struct span text, size_t offset)
 	return at;
 }
 
+// The usual cause of what libyaml says about values: a text that would have needed quotes.
+static const char *
+quotes_hint(const yaml_parser_t *p)
+{
+	bool is_value =
+		strstr(p->problem != NULL ? p->problem : "", "mapping values") != NULL ||
+		strstr(p->problem != NULL ? p->problem : "", "did not find expected") != NULL;
+
+	return is_value ? "; quote a text that begins with * or holds \": \"" : "";
+}
+
 static void
 report_syntax(const yaml_parser_t *p, struct span text, struct diag_list *d)
 {
@@ -56,10 +67,10 @@ report_syntax(const yaml_parser_t *p, struct span text, struct diag_list *d)
 	} else if (byte < text.n && text.p[byte] == '\t') {
 		diag_error(d, at.line, at.column, "YAML: a tab; indent with spaces");
 	} else if (p->context != NULL) {
-		diag_error(d, at.line, at.column, "YAML: %s, %s (begun in line %u)", problem,
-			   p->context, place_of(p->context_mark).line);
+		diag_error(d, at.line, at.column, "YAML: %s, %s (begun in line %u)%s", problem,
+			   p->context, place_of(p->context_mark).line, quotes_hint(p));
 	} else {
-		diag_error(d, at.line, at.column, "YAML: %s", problem);
+		diag_error(d, at.line, at.column, "YAML: %s%s", problem, quotes_hint(p));
 	}
 }
 

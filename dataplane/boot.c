@@ -205,8 +205,8 @@ lock_up(struct boot *b, struct strbuf *why)
 	b->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
 	if (b->lock_fd < 0)
 		return fail_errno(why, "cannot open", path);
-	// One that was killed lets go of its lock only when its memory is gone, which takes a moment; who
-	// restarts it at once must not be refused for that.
+	// One that was killed lets go of its lock only when its memory is gone, which takes a
+	// moment; who restarts it at once must not be refused for that.
 	for (uint32_t i = 0; i < LOCK_TRIES; i++) {
 		if (flock(b->lock_fd, LOCK_EX | LOCK_NB) == 0)
 			return true;
@@ -311,7 +311,7 @@ policy_up(struct boot *b, struct strbuf *why)
 		if (why->len > 0)
 			return false;
 		if (!is_said)
-			say("", "waiting for posternd's first policy");
+			say("waiting for posternd in ", b->run_dir);
 		is_said = true;
 		sleep_us(WAIT_MS * 1000);
 	}
@@ -343,9 +343,10 @@ dpdk_up(struct boot *b, struct strbuf *why)
 	h->warnings[0] = 0;
 	__atomic_store_n(&h->refused_generation, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&h->plane_epoch, clock_us(CLOCK_REALTIME), __ATOMIC_RELAXED);
+	machine_sig_of(&h->machine, v);
 	head_state(b, REGION_BOOTING);
-	bool is_up =
-		args != NULL && eal_args_build(args, v, b->run_dir, why) && eal_start(args, why);
+	bool is_up = args != NULL && eal_check(v, why) &&
+		     eal_args_build(args, v, b->run_dir, why) && eal_start(args, why);
 	free(args);
 	b->has_dpdk = is_up;
 	if (!is_up)

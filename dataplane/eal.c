@@ -3,7 +3,10 @@
 
 #include "dataplane/eal.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <net/if.h>
 #include <numa.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -115,6 +118,136 @@ device_text(const struct policy_view *v, uint32_t i, char *to, uint32_t size, st
 	return false;
 }
 
+// --- checks before DPDK starts ---
+
+static bool
+device_is_af_packet(struct span device)
+{
+	return span_starts_nocase(device, SPAN_LIT("net_af_packet")) ||
+	       span_starts_nocase(device, SPAN_LIT("eth_af_packet"));
+}
+
+static bool
+iface_check(struct span value, struct strbuf *why)
+{
+	char name[IF_NAMESIZE];
+	struct strbuf b;
+
+	strbuf_init(&b, name, sizeof(name));
+	strbuf_add(&b, value);
+	if (!b.truncated && value.n > 0 && if_nametoindex(name) != 0)
+		return true;
+	strbuf_add_str(why, "interface ");
+	strbuf_add(why, value);
+	strbuf_add_str(why, " does not exist");
+	return false;
+}
+
+bool
+eal_device_check(const char *device, struct strbuf *why)
+{
+	static const char *const keys[] = {"iface",   "qpairs",  "qdisc_bypass",
+					   "blocksz", "framesz", "framecnt"};
+	struct span rest = span_str(device);
+	bool has_iface = false;
+
+	if (!device_is_af_packet(rest))
+		return true;
+	for (int64_t comma; (comma = span_find(rest, ',')) >= 0;) { // each takes some of it off
+		rest = span_from(rest, (uint32_t)comma + 1);
+		int64_t end = span_find(rest, ',');
+		struct span arg = end < 0 ? rest : span_sub(rest, 0, (uint32_t)end);
+		int64_t eq = span_find(arg, '=');
+		struct span key = eq < 0 ? arg : span_sub(arg, 0, (uint32_t)eq);
+		bool is_known = false;
+		for (uint32_t i = 0; i < ARRAY_LEN(keys); i++)
+			is_known = is_known || span_eq(key, span_str(keys[i]));
+		if (!is_known) {
+			strbuf_add_str(why, "net_af_packet has no argument \"");
+			strbuf_add(why, key);
+			strbuf_add_str(why, "\"");
+			return false;
+		}
+		if (!span_eq(key, SPAN_LIT("iface")))
+			continue;
+		has_iface = true;
+		if (!iface_check(eq < 0 ? SPAN_NONE : span_from(arg, (uint32_t)eq + 1), why))
+			return false;
+	}
+	if (!has_iface)
+		strbuf_add_str(why, "net_af_packet needs iface=NAME");
+	return has_iface;
+}
+
+// One kind of hugepages, "hugepages-2048kB": free pages times size, in KiB.
+static uint64_t
+hugepages_free_kib(const char *dir, const char *kind)
+{
+	char path[PATH_MAX], text[32];
+	struct span name = span_str(kind);
+	struct strbuf b;
+	uint64_t kib, pages;
+
+	if (!span_starts_nocase(name, SPAN_LIT("hugepages-")) || name.n < 13)
+		return 0;
+	if (!span_u64(span_sub(name, 10, name.n - 12), UINT32_MAX, &kib))
+		return 0;
+	strbuf_init(&b, path, sizeof(path));
+	strbuf_addf(&b, "%s/%s/free_hugepages", dir, kind);
+	int fd = b.truncated ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	ssize_t n = read(fd, text, sizeof(text));
+	close(fd);
+	struct span number = span_of(text, n > 0 ? (uint32_t)n : 0);
+	if (number.n > 0 && number.p[number.n - 1] == '\n')
+		number.n--;
+	return span_u64(number, UINT32_MAX, &pages) ? kib * pages : 0;
+}
+
+int64_t
+eal_hugepages_free_mib(const char *dir)
+{
+	DIR *d = opendir(dir);
+	uint64_t kib = 0;
+
+	if (d == NULL)
+		return -1;
+	for (struct dirent *e; (e = readdir(d)) != NULL;)
+		kib += hugepages_free_kib(dir, e->d_name);
+	closedir(d);
+	return (int64_t)(kib / 1024);
+}
+
+bool
+eal_check(const struct policy_view *v, struct strbuf *why)
+{
+	const struct policy_settings *s = v->settings;
+	char device[EAL_ARG_SIZE - 64];
+
+	for (uint32_t i = 0; i < v->count[POLICY_PORTS]; i++) {
+		if (!device_text(v, i, device, sizeof(device), why))
+			return false;
+		uint32_t before = why->len;
+		if (eal_device_check(device, why))
+			continue;
+		CHECK(why->len > before);
+		strbuf_add_str(why, " (machine.ports ");
+		strbuf_add(why, policy_text(v, v->ports[i].name));
+		strbuf_add_str(why, ")");
+		return false;
+	}
+	int64_t mib =
+		s->machine_hugepages ? eal_hugepages_free_mib("/sys/kernel/mm/hugepages") : -1;
+	if (mib < 0 || (uint64_t)mib >= s->machine_memory_mib)
+		return true;
+	strbuf_addf(why,
+		    "machine.hugepages is true and machine.memory_mib %u, but only %lld MiB of "
+		    "hugepages are free",
+		    s->machine_memory_mib, (long long)mib);
+	return false;
+}
+
 // af_packet: one queue pair a worker. Frames shorter than framesz would be cut off in silence: 2
 // KiB hold every frame of 1518 bytes and the ring's own header.
 static void
@@ -124,8 +257,7 @@ add_vdev(struct eal_args *a, const char *device, uint32_t workers)
 	struct strbuf b = arg_begin(a);
 
 	strbuf_addf(&b, "--vdev=%s", device);
-	if (!span_starts_nocase(s, SPAN_LIT("net_af_packet")) &&
-	    !span_starts_nocase(s, SPAN_LIT("eth_af_packet")))
+	if (!device_is_af_packet(s))
 		return;
 	if (memmem(s.p, s.n, "qpairs=", 7) == NULL)
 		strbuf_addf(&b, ",qpairs=%u", workers);

@@ -27,6 +27,13 @@ struct eal_memory { // anonymous memory on one node, given back page by page
 	uint64_t bytes;
 };
 
+// What DPDK would only call "Cannot allocate memory" or "No such device": an interface that is not
+// there, an argument that its driver does not know, hugepages that are not free.
+must_use bool eal_check(const struct policy_view *v, struct strbuf *why);
+must_use bool eal_device_check(const char *device, struct strbuf *why); // net_af_packet's text
+// Free hugepages of all sizes below `dir` (/sys/kernel/mm/hugepages), in MiB; -1: it cannot be
+// read.
+int64_t eal_hugepages_free_mib(const char *dir);
 // DPDK's arguments: lcore 0 is the main thread, lcore 1 + i worker i. run_dir makes names unique.
 must_use bool eal_args_build(struct eal_args *a, const struct policy_view *v, const char *run_dir,
 			     struct strbuf *why);

@@ -43,9 +43,9 @@ ports_are_served(const struct policy_view *v, struct strbuf *why)
 	return true;
 }
 
-// What is set up in boot (ports, cores, listeners, sizes) stays as it is until the next start, whatever
-// the policy says: posternd tells the operator that a restart is due, and lists and agents must go on
-// changing meanwhile. But a policy that the next start could not serve is refused now.
+// What is set up in boot (ports, cores, listeners, sizes) stays as it is until the next start,
+// whatever the policy says: posternd tells the operator that a restart is due, and lists and agents
+// must go on changing meanwhile. But a policy that the next start could not serve is refused now.
 static bool
 policy_fits(const struct policy_feed *f, const struct policy_use *p, struct strbuf *why)
 {

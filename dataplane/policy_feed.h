@@ -4,9 +4,9 @@
 // What for: takes newer images out of the region, loads them, offers them to the workers, and frees
 // the old ones when no worker and no transaction uses them. Who calls it: the main thread. Memory:
 // the policies; at most POLICY_FEED_MAX at once, more wait in the region. That many cannot be
-// in use: transactions hold at most SMTP_POLICIES_MAX (the oldest are ended, see smtp.h). What can go
-// wrong: an image that is bad: refused as a whole, posternd reads the reason in the region, the old
-// policy stays in force.
+// in use: transactions hold at most SMTP_POLICIES_MAX (the oldest are ended, see smtp.h). What can
+// go wrong: an image that is bad: refused as a whole, posternd reads the reason in the region, the
+// old policy stays in force.
 #pragma once
 
 #include "control/abi/region.h"

@@ -108,10 +108,36 @@ backend_leave(struct smtp_backend *b, enum backend_exit how)
 	b->conn = NULL;
 }
 
+// Why a connection did not get as far as READY, in the operator's words.
+static void
+backend_fault(const struct smtp_backend *b, enum smtp_lost why, struct strbuf *out)
+{
+	static const char *const texts[SMTP_LOST_COUNT] = {
+		[SMTP_LOST_CONNECT] = "no answer",
+		[SMTP_LOST_CLOSED] = "closed the connection before it was ready",
+		[SMTP_LOST_TIMEOUT] = "connected, but no greeting in time",
+		[SMTP_LOST_BAD_REPLY] = "an answer that is not SMTP",
+	};
+	if (why == SMTP_LOST_GREETING || why == SMTP_LOST_BUSY) {
+		const struct smtp_reply *r = &b->parser.reply; // refused with this
+		struct span all = span_of(r->text, r->len);
+		int64_t end = span_find(all, '\n');
+		strbuf_addf(out, "%u %s%s", r->code, r->enhanced,
+			    r->enhanced[0] != '\0' ? " " : "");
+		smtp_text_clean(out, end < 0 ? all : span_sub(all, 0, (uint32_t)end));
+	} else if (why == SMTP_LOST_CONNECT && b->is_refused) {
+		strbuf_add_str(out, "connection refused");
+	} else {
+		strbuf_add_str(out, texts[why] != NULL ? texts[why] : "lost");
+	}
+}
+
 // The connection is of no use any more: tells the transaction, if any, last of all.
 static void
 backend_lose(struct smtp_backend *b, enum smtp_lost why, enum backend_exit how)
 {
+	char fault[VERDICT_EVIDENCE_SIZE];
+	struct strbuf out;
 	struct counters *cs = b->smtp->counters;
 	struct smtp_tx *tx = b->tx;
 	bool early = b->state < BACKEND_READY;
@@ -123,9 +149,11 @@ backend_lose(struct smtp_backend *b, enum smtp_lost why, enum backend_exit how)
 		COUNT(cs, BACKEND_BAD_REPLY);
 	else if (!early && tx != NULL && !stale)
 		COUNT(cs, BACKEND_CLOSED);
-	if (early && why != SMTP_LOST_MEMORY) {
+	if (early && why != SMTP_LOST_MEMORY && why != SMTP_LOST_EIGHTBIT) {
 		COUNT(cs, BACKEND_DOWN);
-		smtp_hop_failed(b->smtp, b->hop);
+		strbuf_init(&out, fault, sizeof(fault));
+		backend_fault(b, why, &out);
+		smtp_hop_failed(b->smtp, b->hop, strbuf_span(&out));
 	}
 	b->tx = NULL;
 	backend_leave(b, how);
@@ -380,7 +408,7 @@ backend_ready(struct smtp_backend *b)
 		backend_idle(b);
 	} else if (b->tx->body_type == SMTP_BODY_8BITMIME && !b->caps.eightbit) {
 		b->state = BACKEND_HELO; // as early as the others: the next hop may do
-		backend_lose(b, SMTP_LOST_GREETING, EXIT_QUIT);
+		backend_lose(b, SMTP_LOST_EIGHTBIT, EXIT_QUIT);
 	} else if (b->tx->phase == TX_RCPT) {
 		backend_envelope(b);
 	}
@@ -646,7 +674,7 @@ backend_gone(void *user, struct tcp_conn *c, enum tcp_gone why)
 	struct smtp_backend *b = user;
 	OBJ_CHECK(b, SMTP_BACKEND_MAGIC);
 	CHECK(b->conn == c);
-	(void)why;
+	b->is_refused = why == TCP_GONE_REFUSED;
 	if (b->state == BACKEND_DEAD || b->state == BACKEND_QUIT)
 		backend_leave(b, EXIT_GONE);
 	else

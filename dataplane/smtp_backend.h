@@ -53,6 +53,8 @@ struct smtp_hop {
 	uint64_t last_generation; // of a policy that lists it
 	bool is_known;            // caps were learned
 	bool is_down;             // the last attempt failed
+	bool is_told;             // posternd was told how it is, the last time at told_ms
+	uint64_t told_ms;
 	struct smtp_caps caps;
 	struct list idle;      // of smtp_backend.node, the warmest first
 	uint32_t conn_count;   // connections of any state
@@ -85,7 +87,8 @@ enum smtp_lost {
 	SMTP_LOST_CLOSED,
 	SMTP_LOST_TIMEOUT,
 	SMTP_LOST_BAD_REPLY,
-	SMTP_LOST_BUSY, // 421
+	SMTP_LOST_BUSY,     // 421
+	SMTP_LOST_EIGHTBIT, // is well, but has lost 8BITMIME, which this message needs
 	SMTP_LOST_MEMORY,
 	SMTP_LOST_COUNT
 };
@@ -103,6 +106,7 @@ struct smtp_backend {
 	uint32_t tx_count;
 	bool is_reused; // has served a transaction before this one
 	bool is_probe;
+	bool is_refused;                // RST in answer to our SYN
 	bool is_orphan;                 // not READY yet, and whom it was opened for has gone
 	bool is_broken;                 // a write failed: the timer ends it
 	bool mail_done;                 // MAIL was accepted in this transaction
@@ -132,7 +136,7 @@ struct smtp_hop *smtp_hop_find(struct smtp *s, const struct policy_view *v,
 			       uint32_t row);           // NULL: no room was
 void smtp_hop_fire(struct smtp *s, struct smtp_hop *h); // its timer
 void smtp_hop_learned(struct smtp *s, struct smtp_hop *h, const struct smtp_caps *caps);
-void smtp_hop_failed(struct smtp *s, struct smtp_hop *h);
+void smtp_hop_failed(struct smtp *s, struct smtp_hop *h, struct span why);
 // What all hops of a direction are known to offer; false: nothing is known.
 bool smtp_hops_caps(struct smtp *s, const struct policy_view *v, uint32_t direction,
 		    struct smtp_caps *out);

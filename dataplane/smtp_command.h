@@ -64,6 +64,7 @@ struct smtp_command {
 struct smtp_refusal { // a row of the protocol's own refusals
 	uint16_t code;
 	const char *enhanced, *text;
+	const char *rule; // the setting that it comes from, for the log; NULL: the protocol itself
 };
 extern const struct smtp_refusal smtp_line_too_long;
 

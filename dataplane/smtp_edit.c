@@ -95,8 +95,9 @@ smtp_edit_build(const struct smtp_tx *tx, const char *scl, const char *action, s
 		strbuf_add_str(named, "added Received");
 	}
 	if (set->server_result_header) {
-		strbuf_addf(out, "X-Postern-Result: scl=%s; action=%s; session=%016llx.%u\r\n", scl,
-			    action, (unsigned long long)s->ev.id, s->tx_count);
+		strbuf_addf(out, "X-Postern-Result: scl=%s; action=%s%s; session=%016llx.%u\r\n",
+			    scl, action, tx->ev.sender_is_blocked ? "; sender=blocked" : "",
+			    (unsigned long long)s->ev.id, s->tx_count);
 		strbuf_add_str(named,
 			       named->len > 0 ? ", X-Postern-Result" : "added X-Postern-Result");
 	}

@@ -41,6 +41,7 @@ hop_add(struct smtp *s, const struct policy_hop *row)
 		h->is_used = true;
 		h->is_known = false;
 		h->is_down = false;
+		h->is_told = false;
 		h->direction = (uint8_t)row->direction;
 		h->port = row->tcp_port;
 		h->addr = row->address;
@@ -83,7 +84,7 @@ smtp_hop_fire(struct smtp *s, struct smtp_hop *h)
 		return;
 	COUNT(s->counters, BACKEND_PROBES);
 	if (!smtp_backend_probe(s, h))
-		smtp_hop_failed(s, h);
+		smtp_hop_failed(s, h, SPAN_LIT("no connection could be opened"));
 }
 
 static void
@@ -94,9 +95,38 @@ hop_arm(struct smtp *s, struct smtp_hop *h, uint64_t in_ms)
 		smtp_timer_set(s, &h->timer, in_ms);
 }
 
+static const struct policy_hop *
+hop_row(struct smtp *s, const struct smtp_hop *h)
+{
+	const struct policy_view *v = &smtp_policy_now(s)->view;
+	for (uint32_t i = 0; i < v->count[POLICY_HOPS]; i++)
+		if (hop_lookup(s, &v->hops[i]) == h)
+			return &v->hops[i];
+	return NULL;
+}
+
+// A change is told at once, the same again at most once a probe interval: busy connections would
+// fill the ring.
+static void
+hop_tell(struct smtp *s, struct smtp_hop *h, bool is_down, struct span why)
+{
+	const struct policy_view *v = &smtp_policy_now(s)->view;
+	const struct policy_hop *row = hop_row(s, h);
+	uint64_t now_ms = smtp_now_ms(s);
+	if (row == NULL)
+		return; // of an older policy: nobody asks for it any more
+	if (h->is_told && h->is_down == is_down &&
+	    now_ms - h->told_ms < v->settings->timeouts_probe_s * 1000ull)
+		return;
+	smtp_log_backend(s, h, policy_text(v, row->name), is_down, why);
+	h->is_told = true;
+	h->told_ms = now_ms;
+}
+
 void
 smtp_hop_learned(struct smtp *s, struct smtp_hop *h, const struct smtp_caps *caps)
 {
+	hop_tell(s, h, false, SPAN_NONE);
 	h->is_known = true;
 	h->is_down = false;
 	h->caps = *caps;
@@ -104,8 +134,9 @@ smtp_hop_learned(struct smtp *s, struct smtp_hop *h, const struct smtp_caps *cap
 }
 
 void
-smtp_hop_failed(struct smtp *s, struct smtp_hop *h)
+smtp_hop_failed(struct smtp *s, struct smtp_hop *h, struct span why)
 {
+	hop_tell(s, h, true, why);
 	h->is_down = true;
 	hop_arm(s, h, SMTP_PROBE_DOWN_MS);
 }

@@ -99,6 +99,23 @@ smtp_log_message(struct smtp_session *s, enum event ev, enum action action, cons
 	(void)report_put(s->smtp->report, &r);
 }
 
+// How a mail server is doing, for posternd: not a line of the message log.
+void
+smtp_log_backend(struct smtp *s, const struct smtp_hop *h, struct span name, bool is_down,
+		 struct span why)
+{
+	struct logrec r;
+	logrec_init(&r);
+	r.kind = LOGREC_BACKEND;
+	r.client = h->addr;
+	r.client_port = h->port;
+	r.direction = h->direction;
+	r.reply_code = is_down ? LOGREC_BACKEND_DOWN : LOGREC_BACKEND_UP;
+	log_field(&r, LOGREC_RULE, name);
+	log_field(&r, LOGREC_EVIDENCE, why);
+	(void)report_put(s->report, &r);
+}
+
 void
 smtp_log_end(struct smtp_session *s)
 {
@@ -106,6 +123,11 @@ smtp_log_end(struct smtp_session *s)
 	log_begin(&r, s, EVENT_DISCONNECT);
 	r.reason = s->reason;
 	log_field(&r, LOGREC_HELO, s->ev.helo);
+	if (s->reason == DISCONNECT_TOO_MANY_ERRORS)
+		log_field(&r, LOGREC_RULE,
+			  s->errors >= smtp_session_settings(s)->limits_protocol_errors_max
+				  ? SPAN_LIT("limits.protocol_errors_max")
+				  : SPAN_LIT("limits.commands_max"));
 	(void)report_put(s->smtp->report, &r);
 }
 

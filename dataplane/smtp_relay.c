@@ -26,17 +26,18 @@ static const struct smtp_refusal lost_rows[SMTP_LOST_COUNT] = {
 	[SMTP_LOST_BAD_REPLY] = {451, "4.3.0",
 				 "Mail server gave an unusable answer, try again later"},
 	[SMTP_LOST_BUSY] = {451, "4.3.2", "Mail server is not accepting mail now, try again later"},
+	[SMTP_LOST_EIGHTBIT] = {451, "4.4.1", "Mail server is not available, try again later"},
 	[SMTP_LOST_MEMORY] = {451, "4.3.1", "Insufficient system resources, try again later"},
 };
 static const struct smtp_refusal no_memory = {452, "4.3.1",
 					      "Insufficient system resources, try again later"};
 static const struct smtp_refusal too_large = {552, "5.3.4",
-					      "Message size exceeds fixed maximum message size"};
-static const struct smtp_refusal loop = {554, "5.4.6", "Too many hops, mail loop detected"};
-static const struct smtp_refusal scan_defer = {451, "4.7.1",
-					       "Message could not be scanned in full, try again"};
-static const struct smtp_refusal scan_reject = {550, "5.7.1",
-						"Message could not be scanned in full"};
+					      "Message size exceeds fixed maximum message size",
+					      "limits.message_bytes_max"};
+static const struct smtp_refusal loop = {554, "5.4.6", "Too many hops, mail loop detected",
+					 "limits.hops_max"};
+static const char scan_defer[] = "Message could not be scanned in full, try again";
+static const char scan_reject[] = "Message could not be scanned in full";
 
 static struct smtp_tx *
 live(const struct smtp_session *s)
@@ -54,9 +55,32 @@ arm_data(struct smtp_session *s)
 		       smtp_session_settings(s)->timeouts_data_block_s * 1000ull);
 }
 
+// For the log: which backend said so, or is not there.
+static void
+verdict_name_backend(struct verdict *v, const struct smtp_tx *tx)
+{
+	struct strbuf b;
+	if (!tx->has_hop || tx->policy == NULL)
+		return;
+	const struct policy_view *p = &tx->policy->view;
+	CHECK(tx->hop_row < p->count[POLICY_HOPS]);
+	strbuf_init(&b, v->rule, sizeof(v->rule));
+	strbuf_add_str(&b, "backend ");
+	strbuf_add(&b, policy_text(p, p->hops[tx->hop_row].name));
+}
+
+// A lost connection as a verdict.
+static void
+verdict_from_loss(struct verdict *v, const struct smtp_tx *tx, const struct smtp_refusal *why)
+{
+	smtp_verdict_row(v, why);
+	if (why >= lost_rows && why < lost_rows + SMTP_LOST_COUNT)
+		verdict_name_backend(v, tx);
+}
+
 // A backend's refusal as a verdict, for OnReject and the log: its first line.
 static void
-verdict_from_reply(struct verdict *v, struct smtp_reply *r)
+verdict_from_reply(struct verdict *v, const struct smtp_tx *tx, struct smtp_reply *r)
 {
 	char text[VERDICT_TEXT_SIZE];
 	struct strbuf b;
@@ -66,6 +90,7 @@ verdict_from_reply(struct verdict *v, struct smtp_reply *r)
 	strbuf_init(&b, text, sizeof(text));
 	smtp_text_clean(&b, end < 0 ? all : span_sub(all, 0, (uint32_t)end));
 	smtp_verdict_protocol(v, r->code, r->enhanced, text);
+	verdict_name_backend(v, tx);
 }
 
 // --- recipients ---
@@ -86,6 +111,7 @@ relay_take(struct smtp_tx *tx, bool fresh)
 			if (h == NULL || (pass == 0 && h->is_down))
 				continue;
 			tx->hop_row = (uint8_t)i;
+			tx->has_hop = true;
 			if (smtp_backend_take(h, tx, fresh))
 				return true;
 			tx->tried |= 1u << i;
@@ -100,7 +126,7 @@ smtp_relay_rcpt_refused(struct smtp_tx *tx, const struct smtp_refusal *why)
 	struct verdict v;
 	tx->phase = TX_OPEN;
 	s->commands++;
-	smtp_verdict_protocol(&v, why->code, why->enhanced, why->text);
+	verdict_from_loss(&v, tx, why);
 	smtp_log_refusal(s, EVENT_RCPT, &v);
 	smtp_session_no(s, &v, false, NULL);
 	smtp_session_go_on(s);
@@ -155,7 +181,7 @@ smtp_relay_rcpt_answer(struct smtp_tx *tx, struct smtp_reply *r, bool for_mail)
 		struct verdict v;
 		tx->phase = TX_OPEN;
 		s->commands++; // not the client's error, but no reason to ask for ever
-		verdict_from_reply(&v, r);
+		verdict_from_reply(&v, tx, r);
 		smtp_log_refusal(s, EVENT_RCPT, &v);
 		smtp_session_no(s, &v, false, r);
 	}
@@ -168,7 +194,11 @@ smtp_relay_rcpt_answer(struct smtp_tx *tx, struct smtp_reply *r, bool for_mail)
 static void
 relay_evidence(const struct smtp_tx *tx, struct strbuf *b)
 {
-	strbuf_add_str(b, tx->named);
+	if (tx->is_sent)
+		strbuf_add_str(b, tx->named);
+	if (tx->ev.sender_is_blocked)
+		strbuf_addf(b, "%ssender=blocked by %s", b->len > 0 ? "; " : "",
+			    tx->ev.sender_rule);
 	if (tx->cause_text == NULL)
 		return;
 	strbuf_add_str(b, b->len > 0 ? "; scan: " : "scan: ");
@@ -186,7 +216,7 @@ relay_finish_no(struct smtp_session *s)
 	struct strbuf b;
 	strbuf_init(&b, mem, sizeof(mem));
 	relay_evidence(tx, &b);
-	if (v.agent != AGENT_NONE)
+	if (v.agent != AGENT_NONE || tx->is_over_limit)
 		COUNT(s->smtp->counters, MESSAGES_REJECTED);
 	else
 		COUNT(s->smtp->counters, MESSAGES_FAILED);
@@ -201,11 +231,15 @@ relay_finish_deleted(struct smtp_session *s)
 {
 	struct smtp_tx *tx = s->tx;
 	struct verdict v = tx->verdict;
+	char mem[VERDICT_EVIDENCE_SIZE];
+	struct strbuf b;
 	COUNT(s->smtp->counters, MESSAGES_DELETED);
 	v.reply_code = 250;
 	memcpy(v.enhanced, "2.6.0", 6);
 	memcpy(v.text, "Message accepted", 17);
-	smtp_log_message(s, tx->verdict_event, ACTION_DELETE_MESSAGE, &v, "");
+	strbuf_init(&b, mem, sizeof(mem));
+	relay_evidence(tx, &b);
+	smtp_log_message(s, tx->verdict_event, ACTION_DELETE_MESSAGE, &v, mem);
 	bool closes = v.close;
 	smtp_tx_close(s);
 	smtp_session_say(s, v.reply_code, v.enhanced, v.text);
@@ -225,8 +259,9 @@ smtp_relay_delivered(struct smtp_tx *tx, struct smtp_reply *r)
 	CHECK(tx->is_accepted);
 	CHECK(r->code >= 200 && r->code < 300);
 	r->code = 250;
-	verdict_from_reply(&v, r);
-	memcpy(v.rule, tx->verdict.rule, sizeof(v.rule)); // why an agent let it pass
+	verdict_from_reply(&v, tx, r);
+	if (tx->verdict.rule[0] != '\0') // why an agent let it pass
+		memcpy(v.rule, tx->verdict.rule, sizeof(v.rule));
 	memcpy(v.evidence, tx->verdict.evidence, sizeof(v.evidence));
 	strbuf_init(&b, mem, sizeof(mem));
 	relay_evidence(tx, &b);
@@ -254,9 +289,18 @@ smtp_relay_refused(struct smtp_tx *tx, struct smtp_reply *r)
 {
 	struct verdict v;
 	CHECK(r->code >= 400 && r->code != 421);
-	verdict_from_reply(&v, r);
+	verdict_from_reply(&v, tx, r);
 	v.action = ACTION_REJECT_MESSAGE;
 	relay_fail(tx, &v);
+}
+
+static void
+relay_doom_lost(struct smtp_tx *tx, enum smtp_lost why)
+{
+	struct verdict v;
+	verdict_from_loss(&v, tx, &lost_rows[why]);
+	v.action = ACTION_REJECT_MESSAGE;
+	smtp_tx_doom(tx, EVENT_END_OF_DATA, &v);
 }
 
 void
@@ -279,7 +323,7 @@ smtp_relay_lost(struct smtp_tx *tx, enum smtp_lost why, bool early, bool stale)
 			}
 		}
 		if (tx->rcpt_passed > 0)
-			smtp_tx_doom_row(tx, &lost_rows[why]);
+			relay_doom_lost(tx, why);
 		smtp_relay_rcpt_refused(tx, &lost_rows[why]);
 		smtp_session_settle(s);
 		return;
@@ -287,12 +331,11 @@ smtp_relay_lost(struct smtp_tx *tx, enum smtp_lost why, bool early, bool stale)
 		// Recipients that were accepted are gone with the connection: DATA must not succeed
 		// now.
 		if (tx->rcpt_passed > 0)
-			smtp_tx_doom_row(tx, &lost_rows[why]);
+			relay_doom_lost(tx, why);
 		return;
 	case TX_BODY:
 	case TX_FINAL:
-		smtp_verdict_protocol(&v, lost_rows[why].code, lost_rows[why].enhanced,
-				      lost_rows[why].text);
+		verdict_from_loss(&v, tx, &lost_rows[why]);
 		v.action = ACTION_REJECT_MESSAGE;
 		relay_fail(tx, &v);
 		return;
@@ -325,27 +368,39 @@ relay_raise(struct smtp_session *s, enum event ev)
 	}
 }
 
+struct relay_cause {
+	uint32_t cause, policy; // enum failure_policy
+	const char *rule;
+};
+
 // What could not be scanned: the strictest of the policies for its causes.
 static void
 relay_causes(struct smtp_tx *tx, const struct scan_result *r)
 {
 	const struct policy_settings *set = tx->policy->view.settings;
+	const struct relay_cause rows[] = {
+		{SCAN_CAUSE_LIMIT, set->scan_on_limit, "scan.on_limit"},
+		{SCAN_CAUSE_BROKEN, set->scan_on_broken, "scan.on_broken"},
+		{SCAN_CAUSE_AMBIGUOUS, set->scan_on_ambiguous, "scan.on_ambiguous"},
+		{SCAN_CAUSE_ERROR, set->scan_on_error, "scan.on_error"},
+	};
+	struct smtp_refusal why = {0};
 	uint32_t worst = FAILURE_PASS;
 	if (r->causes == 0)
 		return;
 	tx->cause_text = r->cause_text != NULL ? r->cause_text : "incomplete";
-	if (r->causes & SCAN_CAUSE_LIMIT)
-		worst = MAX(worst, set->scan_on_limit);
-	if (r->causes & SCAN_CAUSE_BROKEN)
-		worst = MAX(worst, set->scan_on_broken);
-	if (r->causes & SCAN_CAUSE_AMBIGUOUS)
-		worst = MAX(worst, set->scan_on_ambiguous);
-	if (r->causes & SCAN_CAUSE_ERROR)
-		worst = MAX(worst, set->scan_on_error);
+	for (uint32_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if ((r->causes & rows[i].cause) == 0 || rows[i].policy <= worst)
+			continue;
+		worst = rows[i].policy;
+		why.rule = rows[i].rule;
+	}
 	if (worst == FAILURE_DEFER)
-		smtp_tx_doom_row(tx, &scan_defer);
+		why = (struct smtp_refusal){451, "4.7.1", scan_defer, why.rule};
 	else if (worst == FAILURE_REJECT)
-		smtp_tx_doom_row(tx, &scan_reject);
+		why = (struct smtp_refusal){550, "5.7.1", scan_reject, why.rule};
+	if (why.code != 0)
+		smtp_tx_doom_row(tx, &why);
 }
 
 // The edits go in front of what is held. False: no memory.
@@ -570,6 +625,7 @@ void
 smtp_relay_data_go(struct smtp_tx *tx)
 {
 	CHECK(tx->is_cut || tx->is_accepted);
+	tx->is_sent = true;
 	smtp_backend_pump(tx->backend);
 	smtp_relay_room(tx);
 }

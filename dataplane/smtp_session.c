@@ -104,6 +104,16 @@ smtp_verdict_protocol(struct verdict *v, uint16_t code, const char *enhanced, co
 }
 
 void
+smtp_verdict_row(struct verdict *v, const struct smtp_refusal *why)
+{
+	struct strbuf b;
+	smtp_verdict_protocol(v, why->code, why->enhanced, why->text);
+	strbuf_init(&b, v->rule, sizeof(v->rule));
+	if (why->rule != NULL)
+		strbuf_add_str(&b, why->rule);
+}
+
+void
 smtp_verdict_complete(struct verdict *v)
 {
 	const char *text = "Message refused";
@@ -172,6 +182,16 @@ session_tarpit(struct smtp_session *s, struct span bytes, bool closes)
 	return true;
 }
 
+// What Exchange's MaxProtocolErrors counts: syntax, sequence and commands that are not known. A
+// recipient that an agent refuses is not one: a list with a few stale addresses would lose them
+// all.
+static bool
+verdict_is_protocol_error(const struct verdict *v)
+{
+	uint32_t code = v->reply_code;
+	return v->agent == AGENT_NONE && ((code >= 500 && code <= 504) || code == 555);
+}
+
 void
 smtp_session_no(struct smtp_session *s, struct verdict *v, bool counts, const struct smtp_reply *r)
 {
@@ -187,10 +207,11 @@ smtp_session_no(struct smtp_session *s, struct verdict *v, bool counts, const st
 	if (r == NULL)
 		smtp_reply_set(&own, v->reply_code, v->enhanced, span_str(v->text));
 	smtp_reply_format(r != NULL ? r : &own, &b);
-	if (counts && v->reply_code < 500)
+	bool is_error = counts && verdict_is_protocol_error(v);
+	if (counts && !is_error)
 		s->commands++; // not an error, but no reason to ask for ever
-	if (counts && v->reply_code >= 500 &&
-	    ++s->errors >= smtp_session_settings(s)->limits_protocol_errors_max && !closes) {
+	if (is_error && ++s->errors >= smtp_session_settings(s)->limits_protocol_errors_max &&
+	    !closes) {
 		COUNT(s->smtp->counters, TOO_MANY_ERRORS);
 		closes = true;
 		why = DISCONNECT_TOO_MANY_ERRORS;
@@ -219,7 +240,7 @@ smtp_session_refuse_row(struct smtp_session *s, enum event ev, const struct smtp
 			struct span said)
 {
 	struct verdict v;
-	smtp_verdict_protocol(&v, why->code, why->enhanced, why->text);
+	smtp_verdict_row(&v, why);
 	verdict_set_evidence(&v, said);
 	if (why->code >= 500)
 		COUNT(s->smtp->counters, COMMANDS_BAD);

@@ -82,6 +82,9 @@ struct smtp_tx { // one transaction, MAIL to final reply
 	char rcpt[SMTP_ADDRESS_MAX + 1]; // under way
 	uint16_t rcpt_len;
 	uint8_t hop_row;        // of the policy, that `backend` belongs to
+	bool has_hop;           // `hop_row` is set
+	bool is_over_limit;     // doomed by a limit or a policy of ours, not by the backend
+	bool is_sent;           // the backend gets bytes of the message: edits are with it
 	const char *cause_text; // of an incomplete scan, NULL: none
 	char named[64];         // the edits, for the log
 	struct strbuf rcpts;    // accepted ones, joined by ", "
@@ -194,6 +197,7 @@ void smtp_verdict_complete(
 	struct verdict *v); // code, enhanced code and text where the agent left them out
 void smtp_verdict_protocol(struct verdict *v, uint16_t code, const char *enhanced,
 			   const char *text);
+void smtp_verdict_row(struct verdict *v, const struct smtp_refusal *why);
 
 // --- smtp_verb.c: commands ---
 void smtp_verb_run(struct smtp_session *s, struct span line);
@@ -231,5 +235,7 @@ void smtp_log_refusal(struct smtp_session *s, enum event ev, const struct verdic
 void smtp_log_message(struct smtp_session *s, enum event ev, enum action action,
 		      const struct verdict *v, const char *evidence);
 void smtp_log_end(struct smtp_session *s);
+void smtp_log_backend(struct smtp *s, const struct smtp_hop *h, struct span name, bool is_down,
+		      struct span why);
 void smtp_log_row(struct smtp_session *s, uint64_t request);
 void smtp_log_row_end(struct smtp *s, uint64_t request);

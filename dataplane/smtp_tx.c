@@ -83,8 +83,9 @@ void
 smtp_tx_doom_row(struct smtp_tx *tx, const struct smtp_refusal *why)
 {
 	struct verdict v;
-	smtp_verdict_protocol(&v, why->code, why->enhanced, why->text);
+	smtp_verdict_row(&v, why);
 	v.action = ACTION_REJECT_MESSAGE;
+	tx->is_over_limit = why->rule != NULL;
 	smtp_tx_doom(tx, EVENT_END_OF_DATA, &v);
 }
 

@@ -19,13 +19,16 @@ static const struct smtp_refusal no_hello = {503, "5.5.1", "Send HELO or EHLO fi
 static const struct smtp_refusal no_mail = {503, "5.5.1", "Send MAIL first"};
 static const struct smtp_refusal nested_mail = {503, "5.5.1", "Sender already specified"};
 static const struct smtp_refusal no_recipients = {554, "5.5.1", "No valid recipients"};
-static const struct smtp_refusal too_many_rcpts = {452, "4.5.3", "Too many recipients"};
+static const struct smtp_refusal too_many_rcpts = {452, "4.5.3", "Too many recipients",
+						   "limits.recipients_max"};
 static const struct smtp_refusal no_memory = {452, "4.3.1",
 					      "Insufficient system resources, try again later"};
 static const struct smtp_refusal too_large = {552, "5.3.4",
-					      "Message size exceeds fixed maximum message size"};
+					      "Message size exceeds fixed maximum message size",
+					      "limits.message_bytes_max"};
 static const struct smtp_refusal no_relay = {550, "5.7.54",
-					     "Unable to relay recipient in non-accepted domain"};
+					     "Unable to relay recipient in non-accepted domain",
+					     "server.accepted_domains"};
 static const struct smtp_refusal unknown_verb = {500, "5.5.1", "Command unrecognized"};
 static const struct smtp_refusal absent_verb = {502, "5.5.1", "Command not implemented"};
 

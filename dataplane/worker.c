@@ -8,8 +8,8 @@
 #include <string.h>
 
 #define WORKER_MAGIC 0x4b524f57u
-#define WORKER_TIMERS 256u      // timers that fire in one turn, in TCP and in SMTP each
-#define WORKER_COMMANDS 4u      // commands that are taken in one turn
+#define WORKER_TIMERS 256u // timers that fire in one turn, in TCP and in SMTP each
+#define WORKER_COMMANDS 4u // commands that are taken in one turn
 
 struct worker {
 	uint32_t magic;

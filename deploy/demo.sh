@@ -42,8 +42,18 @@ finish() { # EXIT-STATUS
 	exit "$1"
 }
 
+# Words as one would type them in a shell: quoted where they need it.
+typed() { # WORD ..
+	local word line=""
+	for word in "$@"; do
+		[[ $word =~ ^[a-zA-Z0-9_./:@%+=,-]+$ ]] || word=${word@Q}
+		line+="${line:+ }$word"
+	done
+	echo "$line"
+}
+
 ctl() { # shows a command of the CLI and its answer
-	note "\$ postern $*"
+	note "\$ postern $(typed "$@")"
 	"$CTL" "$@" | indent
 }
 
@@ -88,7 +98,7 @@ same() { # SENT ARRIVED
 	awk -v first="$first" '$0 == first { go = 1 } go' "$2" >"$work/arrived"
 	note "added on the way, above the message:"
 	awk -v first="$first" '$0 == first { exit } { print }' "$2" | cut -c 1-110 | indent
-	note "\$ cmp sent arrived"
+	note "compared with what was sent:"
 	cmp "$1" "$work/arrived" || fail "the message was changed"
 	note "equal: $(stat -c %s "$1") bytes, sha256 $(sha256sum <"$1" | cut -c 1-16).."
 }
@@ -158,6 +168,7 @@ while IFS='=' read -r key value; do
 done <"$work/vars"
 : "${CLIENT_NS:?}" "${APPLIANCE_IP:?}" "${SMTP_PORT:?}" "${CTL:?}" "${MAILDIR:?}" "${LOG_FILE:?}" "${CLIENT_IP:?}"
 note "client $CLIENT_IP  --->  [ Postern $APPLIANCE_IP ]  --->  Postfix ${BACKEND_IP:?}"
+note "while this runs, the commands below are for $CTL, here called postern"
 ctl status
 
 title "Good mail passes, byte for byte"
@@ -221,7 +232,7 @@ sed -E 's/.*"client":"([^"]*)".*"event":"([^"]*)","agent":"([^"]*)","action":"([
 	"$work/refusals" | indent
 
 title "Counters"
-note "\$ postern stats   (those that are not 0)"
-"$CTL" stats | grep -E '[1-9]' | indent
+note "\$ postern stats | grep '[1-9]'"
+"$CTL" stats | grep '[1-9]' | indent
 
 title "Done: all as expected; now everything is removed again"

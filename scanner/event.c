@@ -37,13 +37,23 @@ sanitise(char *text, size_t size)
 			text[i] = '?';
 }
 
+// For the log only, which escapes what is not UTF-8.
+static void
+sanitise_log(char *text, size_t size)
+{
+	text[size - 1] = '\0';
+	for (size_t i = 0; text[i] != '\0'; i++)
+		if ((uint8_t)text[i] < ' ' || text[i] == 0x7f)
+			text[i] = '?';
+}
+
 static void
 verdict_sanitise(struct verdict *v)
 {
 	sanitise(v->enhanced, sizeof(v->enhanced));
 	sanitise(v->text, sizeof(v->text));
-	sanitise(v->rule, sizeof(v->rule));
-	sanitise(v->evidence, sizeof(v->evidence));
+	sanitise_log(v->rule, sizeof(v->rule));
+	sanitise_log(v->evidence, sizeof(v->evidence));
 }
 
 // Nothing can be decided any more in these, so every agent hears of them.
@@ -148,7 +158,7 @@ verdict_set_rule(struct verdict *v, const char *list, uint32_t line)
 	strbuf_add(&b, span_sub(span_str(list), 0, (uint32_t)sizeof(v->rule) - 1 - tail.len));
 	strbuf_add(&b, strbuf_span(&tail));
 	CHECK(!b.truncated);
-	sanitise(v->rule, sizeof(v->rule));
+	sanitise_log(v->rule, sizeof(v->rule));
 }
 
 void
@@ -157,7 +167,7 @@ verdict_set_evidence(struct verdict *v, struct span evidence)
 	struct strbuf b;
 	strbuf_init(&b, v->evidence, sizeof(v->evidence));
 	strbuf_add(&b, evidence);
-	for (uint32_t i = 0; i < b.len; i++)
-		if (b.p[i] < ' ' || b.p[i] > '~')
+	for (uint32_t i = 0; i < b.len; i++) // a NUL within must not end the text
+		if ((uint8_t)b.p[i] < ' ' || b.p[i] == 0x7f)
 			b.p[i] = '?';
 }

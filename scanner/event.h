@@ -17,7 +17,9 @@ struct scan_result;
 #define VERDICT_TEXT_SIZE 256
 #define VERDICT_EVIDENCE_SIZE 160
 
-// What an agent decided. Texts are sanitised: printable ASCII, no CR or LF.
+// What an agent decided. Texts are sanitised: printable ASCII, no CR or LF. Rule and evidence go
+// into the log only and may hold bytes from 0x80 on: operators write their phrases in their own
+// language.
 struct verdict {
 	enum action action;
 	uint32_t agent;      // enum agent_id; AGENT_NONE: nobody decided
@@ -55,6 +57,7 @@ struct event_tx {
 	int8_t scl;             // -1: bypassed or not rated yet (scl_is_set tells), 0..9
 	bool scl_is_set;        // Content Filter
 	bool sender_is_blocked; // Sender Filter with StampStatus
+	char sender_rule[48];   // the same: the list and line, for the log
 };
 
 typedef void (*event_trace_fn)(void *ctx, enum event event, uint32_t agent,

@@ -46,10 +46,56 @@ style() {
 			bad=1
 		fi
 	done
-	if expand "${sources[@]}" "${headers[@]}" | grep -q '.\{111\}'; then
+	if expand "${sources[@]}" "${headers[@]}" | grep -q '.\{101\}'; then
 		for f in "${sources[@]}" "${headers[@]}"; do
-			expand "$f" | grep -n '.\{111\}' | sed "s|^\([0-9]*\):.*|$f:\1: more than 110 columns|" || true
+			expand "$f" | grep -n '.\{101\}' | sed "s|^\([0-9]*\):.*|$f:\1: more than 100 columns|" || true
 		done
+		bad=1
+	fi
+	return $bad
+}
+
+# Left out, because they are wrong about this tree: sizeof-expression takes an array of pointers for a mistake, and
+# not-null-terminated-result takes bytes for a string (there are next to no strings here).
+tidy_checks='-*,clang-analyzer-core.*,clang-analyzer-unix.*,bugprone-*'
+for check in easily-swappable-parameters reserved-identifier assignment-in-if-condition narrowing-conversions \
+	implicit-widening-of-multiplication-result macro-parentheses sizeof-expression not-null-terminated-result; do
+	tidy_checks+=,-bugprone-$check
+done
+
+# Findings that were read and are none: "FILE CHECK". Another finding of that kind in that file is passed over too, so
+# this list has to stay short.
+tidy_known=(
+	# A span that has bytes and no pointer: span.h makes none, which the analyzer does not see across span_sub().
+	"dataplane/smtp_command.c clang-analyzer-core.NonNullParamChecker"
+	"dataplane/smtp_command.c clang-analyzer-core.NullDereference"
+	"scanner/mime.c clang-analyzer-core.NonNullParamChecker"
+	"scanner/rfc5322.c clang-analyzer-core.NullDereference"
+	"test/sim/sim_run.c clang-analyzer-core.NonNullParamChecker"
+	# It takes cr_assert() for something that may return.
+	"test/unit/control_config.c clang-analyzer-core.CallAndMessage"
+	"test/unit/control_config.c clang-analyzer-core.UndefinedBinaryOperatorResult"
+	# Long rows of a table of texts, written on two lines.
+	"test/unit/control_api.c bugprone-suspicious-missing-comma"
+	"test/unit/scan_scan.c bugprone-suspicious-missing-comma"
+)
+
+# Its exit status tells of files that do not compile; its findings are the lines with a check's name at the end.
+tidy() {
+	local out status=0 line where known bad=0
+	# shellcheck disable=SC2016 # for the inner shell, where $2 is several words
+	out=$(printf '%s\n' "${sources[@]}" | xargs -P 2 -n 8 bash -c 'clang-tidy --quiet "$1" "${@:3}" -- $2' tidy \
+		"--checks=$tidy_checks" "-std=gnu11 -D_GNU_SOURCE -DALLOW_EXPERIMENTAL_API -I. ${flags[*]}" 2>&1) || status=$?
+	while IFS= read -r line; do
+		where=$(sed -E "s|^$PWD/||; s|:[0-9]+:[0-9]+: .*\[([^]]*)\]$| \1|" <<<"$line")
+		for known in "${tidy_known[@]}"; do
+			[ "$where" != "$known" ] || continue 2
+		done
+		echo "$line"
+		bad=1
+	done < <(grep -E '^[^ ]+:[0-9]+:[0-9]+: (warning|error): ' <<<"$out" | LC_ALL=C sort -u)
+	if [ $status -ne 0 ] && [ $bad -eq 0 ]; then
+		tail -n 20 <<<"$out"
 		bad=1
 	fi
 	return $bad
@@ -58,7 +104,7 @@ style() {
 tally_run status "forbidden calls" 60 bash -c "$(declare -f forbidden); $(declare -p sources headers); forbidden"
 tally_run status "style" 60 bash -c "$(declare -f style); $(declare -p sources headers); style"
 if with shellcheck; then
-	tally_run status "shellcheck" 120 shellcheck -x -S warning "${scripts[@]}"
+	tally_run status "shellcheck" 120 shellcheck -x "${scripts[@]}"
 fi
 if with cppcheck; then
 	tally_run status "cppcheck" 900 cppcheck --quiet --std=c11 --language=c --enable=warning,portability \
@@ -67,9 +113,7 @@ if with cppcheck; then
 		-j 2 control scanner dataplane
 fi
 if with clang-tidy; then
-	tally_run status "clang-tidy" 1800 clang-tidy --quiet \
-		--checks='-*,clang-analyzer-core.*,clang-analyzer-unix.*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-bugprone-assignment-in-if-condition,-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result,-bugprone-macro-parentheses' \
-		--warnings-as-errors='*' "${sources[@]}" -- -std=gnu11 -D_GNU_SOURCE -DALLOW_EXPERIMENTAL_API -I. "${flags[@]}"
+	tally_run status "clang-tidy" 1800 bash -c "$(declare -f tidy); $(declare -p sources flags tidy_checks tidy_known); tidy"
 fi
 if with clang-format; then
 	tally_run status "clang-format" 120 clang-format --dry-run -Werror "${sources[@]}" "${headers[@]}"

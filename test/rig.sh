@@ -10,6 +10,9 @@
 #
 # Several rigs run side by side under different names (default: rig). Needs root. README.md in this
 # directory explains the topology, the printed names and what may stand in --config.
+#
+# FILE may leave out the sections machine, listeners and backends: each that is missing is appended, as it fits this
+# rig and --workers. Without --config: test/rig.d/policy.yaml.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -27,7 +30,7 @@ start_seconds=30
 
 say() { echo "rig: $*" >&2; }
 die() { say "$*"; exit 1; }
-usage() { sed -n 's/^# \{0,3\}//; 4,11p' "$0" >&2; exit 2; }
+usage() { sed -n 's/^# \{0,3\}//; 4,15p' "$0" >&2; exit 2; }
 
 set_names() { # NAME
 	[[ $1 =~ ^[a-z0-9][a-z0-9-]{0,30}$ ]] || die "a name is made of a-z, 0-9 and -: '$1'"

@@ -34,8 +34,14 @@ enum logrec_kind {
 	LOGREC_MESSAGE,     // a line of the message log
 	LOGREC_SESSION,     // a row of `postern session list`; `request` says of which call
 	LOGREC_SESSION_END, // no more rows from this worker for that call
+	// What the worker finds of a mail server: `client` is its address, `reply_code` enum
+	// logrec_backend, the rule its name, the evidence why it is down. Sent at each change, and
+	// repeated with the probes, so that a posternd that has just started knows soon.
+	LOGREC_BACKEND,
 	LOGREC_KIND_COUNT
 };
+
+enum logrec_backend { LOGREC_BACKEND_DOWN, LOGREC_BACKEND_UP };
 
 struct logrec {
 	uint64_t time_us;    // Unix time

@@ -306,8 +306,8 @@ region_commands(const struct region *r, uint32_t worker, struct ring *out)
 			   REGION_COMMAND_SLOTS);
 }
 
-static bool
-plane_lives(const struct region_head *h)
+bool
+region_plane_lives(const struct region_head *h)
 {
 	uint32_t state = __atomic_load_n(&h->state, __ATOMIC_RELAXED);
 	if (state != REGION_WAITING && state != REGION_BOOTING && state != REGION_RUNNING)
@@ -338,7 +338,7 @@ region_publish(struct region *r, const void *image, size_t size)
 		return -EINVAL;
 	uint64_t taken = __atomic_load_n(&h->taken_generation, __ATOMIC_ACQUIRE);
 	uint64_t refused = __atomic_load_n(&h->refused_generation, __ATOMIC_ACQUIRE);
-	if (before != 0 && taken < before && refused < before && plane_lives(h))
+	if (before != 0 && taken < before && refused < before && region_plane_lives(h))
 		return -EBUSY;
 	uint32_t active = __atomic_load_n(&h->active_slot, __ATOMIC_RELAXED);
 	uint32_t slot = active == 0 ? 1 : 0;

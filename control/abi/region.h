@@ -16,6 +16,7 @@
 
 #include "control/abi/counter.h"
 #include "control/abi/logrec.h"
+#include "control/abi/machine.h"
 #include "control/abi/policy.h"
 #include "control/abi/ring.h"
 
@@ -69,6 +70,7 @@ struct region_head {
 	char why[256];               // of REGION_FAILED or of a refused policy; NUL-terminated
 	char warnings[512];          // start-up findings (NUMA mismatch ..), a line each
 	struct region_worker_state worker[REGION_WORKERS_MAX];
+	struct machine_sig machine; // of the policy that it booted from
 };
 static_assert(sizeof(struct region_head) <= 4096, "one page");
 
@@ -95,6 +97,8 @@ must_use bool region_commands(const struct region *r, uint32_t worker, struct ri
 // posternd: copies an image into the free slot and publishes it. -EBUSY: the dataplane lives and
 // has not copied the one before yet; call again later.
 must_use int region_publish(struct region *r, const void *image, size_t size);
+// Whether the dataplane has given a sign of life just now, as far as its state and beat tell.
+must_use bool region_plane_lives(const struct region_head *h);
 // dataplane: copies the newest image out when its generation is above `above`. NULL: none, or it
 // changed underneath (call again). The caller owns the copy (free). Stores `taken_generation`.
 void *must_use region_take(struct region *r, uint64_t above, size_t *size, uint64_t *generation);

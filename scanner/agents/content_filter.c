@@ -52,7 +52,7 @@ agent_content_filter_handle(struct event_ctx *e, struct verdict *v)
 		tx->scl = 9;
 		phrase_tell(e, v, "BadWord phrase", &e->scan->bad[0]);
 	} else if (tx->sender_is_blocked) {
-		remark(v, "the sender is blocked (StampStatus)");
+		remark(v, tx->sender_rule); // the dataplane adds the mark to the evidence
 	}
 	uint32_t scl = (uint32_t)tx->scl;
 	if (set->content_filter_scl_delete && scl >= set->content_filter_scl_delete_threshold)

@@ -7,21 +7,30 @@
 // judged; a second one makes the message ambiguous, which the scanner reports on its own.
 #include "scanner/agents/agents.h"
 
-// The rule is set by the caller when it has a line; a switch in the configuration has none to name.
+// v->rule is set already.
 static void
-blocked(struct event_ctx *e, struct verdict *v, enum action action, const char *rule,
-	struct span sender)
+blocked(struct event_ctx *e, struct verdict *v, enum action action, struct span sender)
 {
 	if (e->policy->settings->sender_filter_action == SENDER_ACTION_STAMP_STATUS) {
+		struct strbuf b;
+		strbuf_init(&b, e->tx->sender_rule, sizeof(e->tx->sender_rule));
+		strbuf_add_str(&b, v->rule);
 		e->tx->sender_is_blocked = true;
 	} else {
 		verdict_set(v, action, 554, "5.1.0", SPAN_LIT("Sender Denied"), SPAN_NONE);
 		v->close = true;
 	}
+	verdict_set_evidence(v, sender);
+}
+
+// A switch in the configuration: there is no line to name.
+static void
+blank(struct event_ctx *e, struct verdict *v, enum action action)
+{
 	struct strbuf b;
 	strbuf_init(&b, v->rule, sizeof(v->rule));
-	strbuf_add_str(&b, rule);
-	verdict_set_evidence(v, sender);
+	strbuf_add_str(&b, "blank sender");
+	blocked(e, v, action, SPAN_LIT("<>"));
 }
 
 void
@@ -40,7 +49,7 @@ agent_sender_filter_handle(struct event_ctx *e, struct verdict *v)
 		sender = span_str(e->scan->header_from);
 	} else if (sender.n == 0) {
 		if (e->policy->settings->sender_filter_blank_sender_blocking)
-			blocked(e, v, action, "blank sender", SPAN_LIT("<>"));
+			blank(e, v, action);
 		return;
 	}
 	if (sender.n == 0)
@@ -48,7 +57,8 @@ agent_sender_filter_handle(struct event_ctx *e, struct verdict *v)
 	const struct policy_addr *hit = policy_addr_find(e->policy, POLICY_BLOCKED_SENDERS, sender);
 	if (hit == NULL)
 		return;
-	const char *list = policy_list_name(POLICY_BLOCKED_SENDERS);
-	blocked(e, v, action, list, sender);
-	verdict_set_rule(v, list, hit->line);
+	bool is_domain = hit->kind != ADDR_EXACT;
+	verdict_set_rule(v, is_domain ? "blocked domain" : policy_list_name(POLICY_BLOCKED_SENDERS),
+			 hit->line);
+	blocked(e, v, action, sender);
 }

@@ -1,322 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Unit tests of posternd's API over its real socket, store, region and log, with a dataplane that
-// the test plays: it holds the lock, takes policies, answers commands, and lies.
-#include <criterion/criterion.h>
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/file.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "control/api.h"
-
-#define CLIENTS 3
-
-struct bench {
-	struct api api;
-	struct server *server;
-	struct runtime *runtime;
-	struct region region;
-	struct events events;
-	struct log_writer *log;
-	struct plane plane;
-	char dir[64], config[96], socket[96], log_path[96], lock[96], region_path[96];
-	uint64_t now_ms;
-	int client[CLIENTS];
-	// the dataplane
-	int lock_fd; // -1: it does not live
-	bool takes;  // it takes policies
-	uint64_t in_force;
-};
-
-static const char config_text[] =
-	"server:\n"
-	"  hostname: mx.example.org\n"
-	"  accepted_domains: [example.org]\n"
-	"machine:\n"
-	"  cores: [0, 1]\n"
-	"  ports:\n"
-	"    - name: outside\n"
-	"      device: \"net_af_packet0,iface=pst0\"\n"
-	"      address: 192.0.2.10/24\n"
-	"listeners:\n"
-	"  - {port: outside, tcp_port: 25, direction: inbound}\n"
-	"backends:\n"
-	"  - {name: mail1, address: 192.0.2.20, tcp_port: 25, direction: inbound}\n"
-	"connection_filtering:\n"
-	"  block:\n"
-	"    - {prefix: 198.51.100.0/24, comment: noise}\n";
-
-static uint64_t
-clock_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-static void
-config_write(struct bench *b, const char *text)
-{
-	FILE *f = fopen(b->config, "w");
-
-	cr_assert_not_null(f);
-	fputs(text, f);
-	fclose(f);
-}
-
-// --- the dataplane that the test plays ---
-
-static void
-plane_begin(struct bench *b, uint32_t workers)
-{
-	struct region_head *h = b->region.head;
-
-	b->lock_fd = open(b->lock, O_RDWR | O_CREAT, 0600);
-	cr_assert_eq(flock(b->lock_fd, LOCK_EX | LOCK_NB), 0);
-	h->workers = workers;
-	h->plane_pid = 4711;
-	h->state = REGION_RUNNING;
-	h->plane_beat_us = clock_us();
-	b->takes = true;
-}
-
-static void
-plane_end(struct bench *b)
-{
-	close(b->lock_fd);
-	b->lock_fd = -1;
-}
-
-static void
-plane_turn(struct bench *b)
-{
-	struct region_head *h = b->region.head;
-	uint64_t generation;
-	size_t size;
-
-	if (b->lock_fd < 0)
-		return;
-	h->plane_beat_us = clock_us();
-	if (!b->takes)
-		return;
-	void *image = region_take(&b->region, b->in_force, &size, &generation);
-	if (image == NULL)
-		return;
-	free(image);
-	b->in_force = generation;
-	for (uint32_t w = 0; w < MIN(h->workers, REGION_WORKERS_MAX); w++)
-		h->worker[w].generation = generation;
-}
-
-// The number of the session list that a worker was asked for; 0: it was not.
-static uint64_t
-command_take(struct bench *b, uint32_t worker)
-{
-	struct command c;
-	struct ring ring;
-
-	cr_assert(region_commands(&b->region, worker, &ring));
-	if (!ring_get(&ring, &c))
-		return 0;
-	cr_assert_eq(c.kind, COMMAND_SESSION_LIST);
-	return c.request;
-}
-
-static void
-record_send(struct bench *b, uint32_t worker, uint8_t kind, uint64_t request, const char *helo)
-{
-	struct logrec r;
-	struct ring ring;
-
-	logrec_init(&r);
-	r.kind = kind;
-	r.request = request;
-	r.worker = (uint8_t)worker;
-	r.session_id = 0x100u + worker;
-	cr_assert(ipaddr_parse(SPAN_LIT("192.0.2.5"), &r.client));
-	logrec_set(&r, LOGREC_HELO, span_str(helo));
-	logrec_set(&r, LOGREC_EVIDENCE, SPAN_LIT("tarpit"));
-	cr_assert(region_events(&b->region, worker, &ring));
-	cr_assert(ring_put(&ring, &r));
-}
-
-// --- posternd ---
-
-static void
-turn(struct bench *b)
-{
-	struct pollfd fds[SERVER_POLL_FDS];
-	uint32_t n = server_poll_fds(b->server, fds);
-
-	cr_assert(poll(fds, n, 0) >= 0);
-	plane_turn(b);
-	(void)events_drain(&b->events);
-	(void)log_writer_flush(b->log);
-	(void)plane_poll(&b->plane, b->now_ms);
-	(void)runtime_poll(b->runtime);
-	b->api.now_ms = b->now_ms;
-	server_run(b->server, fds, n, b->now_ms);
-	(void)api_poll(&b->api, b->now_ms);
-}
-
-static void
-turns(struct bench *b, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		turn(b);
-}
-
-static void
-posternd_begin(struct bench *b)
-{
-	struct runtime_paths paths = {.config_file = b->config, .state_dir = b->dir};
-	char reason[512];
-	struct strbuf why;
-	struct diag_list d;
-
-	strbuf_init(&why, reason, sizeof(reason));
-	diag_init(&d, NULL);
-	b->log = log_writer_open(b->log_path, &why);
-	cr_assert_not_null(b->log, "%s", reason);
-	cr_assert_eq(region_create(&b->region, b->region_path, b->lock_fd >= 0, &why), 0, "%s",
-		     reason);
-	b->runtime = runtime_open(&paths, &d);
-	cr_assert_not_null(b->runtime);
-	cr_assert(runtime_has_policy(b->runtime));
-	runtime_attach(b->runtime, &b->region, &d);
-	diag_fini(&d);
-	plane_init(&b->plane, b->dir);
-	plane_attach(&b->plane, &b->region);
-	events_init(&b->events, &b->region, b->log, api_session_record, &b->api);
-	b->server = server_open(b->socket, api_line, &b->api, &why);
-	cr_assert_not_null(b->server, "%s", reason);
-	b->api = (struct api){.server = b->server,
-			      .runtime = b->runtime,
-			      .region = &b->region,
-			      .events = &b->events,
-			      .log = b->log,
-			      .plane = &b->plane,
-			      .run_dir = b->dir,
-			      .state_dir = b->dir,
-			      .request_last = 1000};
-	for (uint32_t i = 0; i < CLIENTS; i++) {
-		struct sockaddr_un a = {.sun_family = AF_UNIX};
-		memcpy(a.sun_path, b->socket, strlen(b->socket) + 1);
-		b->client[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-		cr_assert_eq(connect(b->client[i], (struct sockaddr *)&a, sizeof(a)), 0);
-	}
-	turn(b);
-}
-
-static void
-posternd_end(struct bench *b)
-{
-	for (uint32_t i = 0; i < CLIENTS; i++)
-		close(b->client[i]);
-	api_fini(&b->api);
-	server_close(&b->server);
-	runtime_close(&b->runtime);
-	log_writer_close(&b->log);
-	region_detach(&b->region);
-}
-
-static struct bench *
-bench_open(void)
-{
-	struct bench *b = calloc(1, sizeof(*b));
-
-	b->lock_fd = -1;
-	b->now_ms = 100000;
-	snprintf(b->dir, sizeof(b->dir), "/tmp/control_api.XXXXXX");
-	cr_assert_not_null(mkdtemp(b->dir));
-	snprintf(b->config, sizeof(b->config), "%s/postern.yaml", b->dir);
-	snprintf(b->socket, sizeof(b->socket), "%s/control.sock", b->dir);
-	snprintf(b->log_path, sizeof(b->log_path), "%s/message.log", b->dir);
-	snprintf(b->lock, sizeof(b->lock), "%s/%s", b->dir, PLANE_LOCK_FILE);
-	snprintf(b->region_path, sizeof(b->region_path), "%s/region", b->dir);
-	config_write(b, config_text);
-	posternd_begin(b);
-	return b;
-}
-
-static void
-bench_close(struct bench *b)
-{
-	char path[512];
-
-	posternd_end(b);
-	if (b->lock_fd >= 0)
-		plane_end(b);
-	DIR *d = opendir(b->dir);
-	for (struct dirent *e; (e = readdir(d)) != NULL;) {
-		snprintf(path, sizeof(path), "%s/%s", b->dir, e->d_name);
-		if (e->d_name[0] != '.')
-			(void)unlink(path);
-	}
-	closedir(d);
-	cr_assert_eq(rmdir(b->dir), 0);
-	free(b);
-}
-
-static void
-ask(struct bench *b, uint32_t client, const char *line)
-{
-	cr_assert_eq(send(b->client[client], line, strlen(line), 0), (ssize_t)strlen(line));
-	cr_assert_eq(send(b->client[client], "\n", 1, 0), 1);
-}
-
-// The answer that is there now; NULL: none.
-static json_t *
-answer(struct bench *b, uint32_t client)
-{
-	static char got[1 << 20];
-	ssize_t n = recv(b->client[client], got, sizeof(got), 0);
-
-	if (n < 0)
-		return NULL;
-	cr_assert(n > 0, "closed");
-	cr_assert_eq(got[n - 1], '\n');
-	json_t *o = json_loadb(got, (size_t)n, JSON_ALLOW_NUL, NULL);
-	cr_assert_not_null(o, "not JSON: %.*s", (int)n, got);
-	return o;
-}
-
-static json_t *
-asked(struct bench *b, const char *line)
-{
-	ask(b, 0, line);
-	turns(b, 4);
-	json_t *o = answer(b, 0);
-	cr_assert_not_null(o, "no answer to %s", line);
-	return o;
-}
-
-static void
-assert_exit(json_t *o, int want)
-{
-	char *text = json_dumps(o, 0);
-
-	cr_assert_eq(json_integer_value(json_object_get(o, "exit")), want, "%s", text);
-	cr_assert_eq(json_is_true(json_object_get(o, "ok")), want == 0, "%s", text);
-	cr_assert(want == 0 || json_array_size(json_object_get(o, "errors")) > 0, "%s", text);
-	free(text);
-}
-
-static const char *
-data_text(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(json_object_get(o, "data"), key));
-
-	cr_assert_not_null(s, "%s", key);
-	return s;
-}
+// Unit tests of posternd's API: requests, changes, sessions, status and log.
+#include "test/unit/control_rig.h"
 
 // --- requests ---
 
@@ -529,11 +213,6 @@ Test(control_api, refusals)
 		{"{\"noun\":\"block\",\"verb\":\"del\",\"args\":[\"198.51.100.0/24\"]}", "line"},
 		{"{\"noun\":\"block\",\"verb\":\"del\",\"args\":[\"192.0.2.99\"]}", "not on"},
 		{"{\"noun\":\"agent\",\"verb\":\"enable\",\"args\":[\"nobody\"]}", "Sender Filter"},
-		{"{\"noun\":\"agent\",\"verb\":\"priority\",\"args\":[\"sender filter\",0]}",
-		 "1 to"},
-		{"{\"noun\":\"agent\",\"verb\":\"priority\",\"args\":[\"sender "
-		 "filter\",\"first\"]}",
-		 "1 to"},
 		{"{\"noun\":\"policy\",\"verb\":\"check\",\"args\":[\"relative\"]}", "absolute"},
 		{"{\"noun\":\"policy\",\"verb\":\"check\",\"args\":[\"/no/such/file\"]}",
 		 "/no/such/file"},
@@ -607,6 +286,8 @@ Test(control_api, session_list_of_all_workers)
 	cr_assert_not_null(o);
 	const char *text = json_string_value(json_object_get(o, "text"));
 	cr_assert_not_null(strstr(text, "192.0.2.5"));
+	cr_assert_not_null(strstr(text, "AGE S\n"));
+	cr_assert_not_null(strstr(text, "   75\n"), "seconds, not 75000000: %s", text);
 	cr_assert_null(strchr(text, '\x1b'), "nothing for the terminal to obey");
 	json_decref(o);
 	bench_close(b);
@@ -721,6 +402,82 @@ Test(control_api, records_become_lines_and_tail_follows)
 	cr_assert_eq(json_array_size(lines), 1);
 	cr_assert_not_null(strstr(json_string_value(json_array_get(lines, 0)), "one more"));
 	json_decref(o);
+	bench_close(b);
+}
+
+static void
+backend_send(struct bench *b, uint32_t worker, bool is_up, uint64_t time_us)
+{
+	struct logrec r;
+	struct ring ring;
+
+	logrec_init(&r);
+	r.kind = LOGREC_BACKEND;
+	r.time_us = time_us;
+	cr_assert(ipaddr_parse(SPAN_LIT("192.0.2.20"), &r.client));
+	r.client_port = 25;
+	r.reply_code = is_up ? LOGREC_BACKEND_UP : LOGREC_BACKEND_DOWN;
+	logrec_set(&r, LOGREC_RULE, SPAN_LIT("mail1"));
+	if (!is_up)
+		logrec_set(&r, LOGREC_EVIDENCE, SPAN_LIT("connection refused\x1b[31m"));
+	cr_assert(region_events(&b->region, worker, &ring));
+	cr_assert(ring_put(&ring, &r));
+	turns(b, 2);
+}
+
+static void
+backend_expect(struct bench *b, const char *state, const char *since, const char *error)
+{
+	static const char line[] = "{\"noun\":\"status\",\"verb\":\"\",\"json\":true}";
+	json_t *o = asked(b, line);
+
+	assert_exit(o, 0);
+	const json_t *list = json_object_get(json_object_get(o, "data"), "backends");
+	cr_assert_eq(json_array_size(list), 1);
+	const json_t *row = json_array_get(list, 0);
+	cr_assert_str_eq(json_string_value(json_object_get(row, "name")), "mail1");
+	cr_assert_str_eq(json_string_value(json_object_get(row, "address")), "192.0.2.20:25");
+	cr_assert_str_eq(json_string_value(json_object_get(row, "state")), state);
+	const char *s = json_string_value(json_object_get(row, "since"));
+	cr_assert_eq(s == NULL, since == NULL);
+	if (s != NULL)
+		cr_assert_str_eq(s, since);
+	s = json_string_value(json_object_get(row, "last_error"));
+	cr_assert_eq(strncmp(s, error, strlen(error)), 0, "%s", s);
+	json_decref(o);
+}
+
+Test(control_api, backends_are_listed_with_their_health)
+{
+	struct bench *b = bench_open();
+	const char *error = "connection refused";
+
+	backend_expect(b, "unknown", NULL, "");
+	plane_begin(b, 2);
+	turns(b, 2);
+	backend_expect(b, "unknown", NULL, "");
+	backend_send(b, 0, true, 1000000);
+	backend_expect(b, "up", "1970-01-01T00:00:01.000000Z", "");
+	backend_send(b, 1, false, 2000000); // one worker cannot get through
+	backend_expect(b, "down", "1970-01-01T00:00:02.000000Z", error);
+	backend_send(b, 0, true, 3000000); // a repetition
+	backend_expect(b, "down", "1970-01-01T00:00:02.000000Z", error);
+	backend_send(b, 1, true, 4000000);
+	backend_expect(b, "up", "1970-01-01T00:00:04.000000Z", error);
+	cr_assert_eq(log_writer_stats(b->log).lines, 0, "not in the message log");
+	json_t *o = asked(b, "{\"noun\":\"status\",\"verb\":\"\"}");
+	const char *text = json_string_value(json_object_get(o, "text"));
+	cr_assert_not_null(strstr(text, "LAST ERROR"));
+	cr_assert_null(strchr(text, '\x1b'));
+	cr_assert_not_null(strstr(text, "192.0.2.20:25"));
+	json_decref(o);
+	b->region.head->plane_pid++; // another dataplane has not said anything yet
+	backend_expect(b, "unknown", NULL, "");
+	backend_send(b, 0, false, 5000000);
+	backend_expect(b, "down", "1970-01-01T00:00:05.000000Z", error);
+	plane_end(b);
+	b->now_ms += 60000;
+	backend_expect(b, "unknown", NULL, "");
 	bench_close(b);
 }
 

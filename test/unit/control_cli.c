@@ -52,7 +52,8 @@ Test(control_cli, every_row_is_found_and_needs_its_arguments)
 					 ? 2
 					 : c->args[0] != '\0' && c->args[0] != '[';
 		for (uint32_t given = 0; given <= 3; given++) {
-			uint32_t most = c->args[0] == '[' ? 1 : needs;
+			bool is_name = strstr(c->args, "NAME") != NULL; // takes several words
+			uint32_t most = is_name ? 3 : c->args[0] == '[' ? 1 : needs;
 			snprintf(line, sizeof(line), "%s|%s%s", c->noun, c->verb,
 				 given == 0   ? ""
 				 : given == 1 ? "|a"
@@ -67,7 +68,7 @@ Test(control_cli, every_row_is_found_and_needs_its_arguments)
 				continue;
 			}
 			cr_assert_eq(r.command, c);
-			cr_assert_eq(r.value_count, given);
+			cr_assert_eq(r.value_count, is_name ? MIN(given, MAX(needs, 1u)) : given);
 		}
 		snprintf(line, sizeof(line), "%s", c->noun);
 		if (c->verb_optional) {
@@ -130,6 +131,18 @@ Test(control_cli, names_and_numbers)
 	cr_assert_eq(parse("agent|priority|Content Filter|3", &r, &why), CLI_OK);
 	cr_assert_str_eq(value_of(&r, "name"), "Content Filter");
 	cr_assert_str_eq(value_of(&r, "n"), "3");
+	// Unquoted names are as good.
+	cr_assert_eq(parse("agent|enable|Content|Filter", &r, &why), CLI_OK);
+	cr_assert_str_eq(value_of(&r, "name"), "Content Filter");
+	cr_assert_eq(parse("agent|priority|Content|Filter|2|--json", &r, &why), CLI_OK);
+	cr_assert_str_eq(value_of(&r, "name"), "Content Filter");
+	cr_assert_str_eq(value_of(&r, "n"), "2");
+	cr_assert_eq(parse("agent|reset|Content|Filter", &r, &why), CLI_OK);
+	cr_assert_str_eq(value_of(&r, "name"), "Content Filter");
+	char many[CLI_NAME_MAX + 32];
+	snprintf(many, sizeof(many), "agent|enable|a|%0*d", CLI_NAME_MAX, 1);
+	cr_assert_eq(parse(many, &r, &why), CLI_WRONG);
+	cr_assert_not_null(strstr(reason, "too long"), "%s", reason);
 	cr_assert_eq(parse("log|tail|-n5|-f", &r, &why), CLI_OK);
 	cr_assert_str_eq(r.option[CLI_LINES], "5");
 	cr_assert((r.given & CLI_BIT(FOLLOW)) != 0);
@@ -141,6 +154,27 @@ Test(control_cli, names_and_numbers)
 	cr_assert_str_eq(value_of(&r, "file"), "-");
 	cr_assert_eq(parse("block|add|--|-x", &r, &why), CLI_OK);
 	cr_assert_str_eq(value_of(&r, "prefix"), "-x");
+}
+
+Test(control_cli, hint_when_nobody_listens)
+{
+	char reason[512], text[256];
+	struct strbuf why, hint;
+	struct cli_request r;
+
+	strbuf_init(&why, reason, sizeof(reason));
+	strbuf_init(&hint, text, sizeof(text));
+	cr_assert_eq(parse("policy|check|/etc/x.yaml", &r, &why), CLI_OK);
+	cli_args_offline_hint(&r, &hint);
+	cr_assert_str_eq(text, "use: posternd --check --config /etc/x.yaml");
+	strbuf_reset(&hint);
+	cr_assert_eq(parse("policy|check", &r, &why), CLI_OK);
+	cli_args_offline_hint(&r, &hint);
+	cr_assert_str_eq(text, "use: posternd --check --config FILE");
+	strbuf_reset(&hint);
+	cr_assert_eq(parse("policy|apply", &r, &why), CLI_OK);
+	cli_args_offline_hint(&r, &hint);
+	cr_assert_str_eq(text, "");
 }
 
 Test(control_cli, help_and_version)

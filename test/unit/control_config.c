@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "control/config_value.h"
 
@@ -111,7 +113,8 @@ Test(control_config, good_full_values)
 	diag_init(&d, NULL);
 	struct config *c = config_load_text("x", text, size, NOW_S, &d);
 	cr_assert(c != NULL);
-	cr_assert(d.count == 0);
+	cr_assert(d.errors == 0);
+	cr_assert_eq(d.count, 1, "IPv6"); // see good_full.ref
 	cr_assert(c->text_size == size && memcmp(c->text, text, size) == 0);
 	cr_assert_str_eq(c->setting[SETTING_server_hostname].text, "mx.example.org");
 	cr_assert(c->setting[SETTING_server_hostname].line == 3);
@@ -253,6 +256,91 @@ Test(control_config, file_limits)
 	cr_assert(c == NULL && d.errors == 1);
 	cr_assert_str_eq(d.row[0].text, "the file is empty");
 	free(text);
+	diag_fini(&d);
+}
+
+Test(control_config, cores_of_another_machine)
+{
+	static const char text[] =
+		"server: {hostname: mx.example.org, accepted_domains: [example.org]}\n"
+		"machine:\n  cores: [1, 4, 2]\n"
+		"  ports: [{name: a, device: net_tap0, address: 10.0.0.1/8}]\n"
+		"listeners: [{port: a, tcp_port: 25, direction: inbound}]\n"
+		"backends: [{name: b, address: 10.0.0.2, tcp_port: 25, direction: inbound}]\n";
+	struct diag_list d;
+
+	diag_init(&d, NULL);
+	struct config *c = config_load_text("x", text, strlen(text), NOW_S, &d);
+	cr_assert_not_null(c);
+	config_check_cores(c, 5, &d);
+	config_check_cores(c, 0, &d);
+	cr_assert_eq(d.count, 0);
+	config_check_cores(c, 2, &d);
+	cr_assert_eq(d.count, 2);
+	cr_assert_eq(d.errors, 0);
+	cr_assert_eq(d.row[0].line, 3);
+	cr_assert_str_eq(d.row[0].text,
+			 "machine.cores: there is no core 4, this machine has 0 to 1");
+	config_close(&c);
+	diag_fini(&d);
+}
+
+// posternd may read everything, who asks it may not.
+Test(control_config, file_of_another_user)
+{
+	const uid_t other = 54321;
+	char path[] = "/tmp/control_config.XXXXXX";
+	int fd = mkstemp(path);
+	struct diag_list d;
+
+	cr_assert(fd >= 0);
+	cr_assert_eq(write(fd, "secret: 1\n", 10), 10);
+	diag_init(&d, NULL);
+	cr_assert_eq(fchmod(fd, 0660), 0);
+	cr_assert_null(config_load_for(path, other, NOW_S, &d));
+	cr_assert_eq(d.errors, 1);
+	cr_assert_not_null(strstr(d.row[0].text, "neither yours nor readable"));
+	// Posternd's own user, root, and whoever owns it or is one of all get to hear of the
+	// mistakes.
+	cr_assert_null(config_load_for(path, geteuid(), NOW_S, &d));
+	cr_assert_not_null(strstr(d.row[0].text, "secret"));
+	cr_assert_null(config_load_for(path, 0, NOW_S, &d));
+	cr_assert_not_null(strstr(d.row[0].text, "secret"));
+	cr_assert_eq(fchmod(fd, 0604), 0);
+	cr_assert_null(config_load_for(path, other, NOW_S, &d));
+	cr_assert_not_null(strstr(d.row[0].text, "secret"));
+	if (geteuid() == 0) {
+		cr_assert_eq(fchmod(fd, 0600), 0);
+		cr_assert_eq(fchown(fd, other, (gid_t)-1), 0);
+		cr_assert_null(config_load_for(path, other, NOW_S, &d));
+		cr_assert_not_null(strstr(d.row[0].text, "secret"));
+	}
+	close(fd);
+	unlink(path);
+	diag_fini(&d);
+}
+
+Test(control_config, unknown_keys_are_cut)
+{
+	static const struct {
+		const char *text, *says;
+	} rows[] = {
+		{"root:x:0:0:root:/root:/bin/bash_and_some_more_of_it_all: 1\n",
+		 "\"root:x:0:0:root:/root:/bin/bash_and_some\""},
+		{"\"ab\\x1b345678901234567890123456789012345678901234567890\": 1\n",
+		 "\"ab\\x1b3456789012345678901234567890123456\""},
+		{"123456789012345678901234567890123456789\xc3\xa4x: 1\n",
+		 "\"123456789012345678901234567890123456789\""},
+	};
+	struct diag_list d;
+
+	diag_init(&d, NULL);
+	for (uint32_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct config *c =
+			config_load_text("x", rows[i].text, strlen(rows[i].text), NOW_S, &d);
+		cr_assert_null(c);
+		cr_assert_not_null(strstr(d.row[0].text, rows[i].says), "%s", d.row[0].text);
+	}
 	diag_fini(&d);
 }
 

@@ -8,8 +8,10 @@
 #include <rte_mbuf.h>
 #include <rte_thash.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "control/abi/policy_build.h"
@@ -133,6 +135,61 @@ Test(eal, arguments_follow_the_policy)
 	free(m.image);
 	free(a);
 	free(other);
+}
+
+Test(eal, devices_that_cannot_work_are_named)
+{
+	static const struct {
+		const char *device, *why; // NULL: fine
+	} rows[] = {
+		{"net_af_packet0,iface=lo", NULL},
+		{"net_af_packet0,iface=lo,qpairs=2,framesz=2048", NULL},
+		{"net_ring0,whatever", NULL},
+		{"0000:01:00.0", NULL},
+		{"net_af_packet0,iface=pst-typo", "interface pst-typo does not exist"},
+		{"net_af_packet0,iface=", "interface  does not exist"},
+		{"net_af_packet0,iface=../../../../etc/passwd",
+		 "interface ../../../../etc/passwd does not exist"},
+		{"net_af_packet0,iface=lo,frames=1", "net_af_packet has no argument \"frames\""},
+		{"net_af_packet0,ifaze=lo", "net_af_packet has no argument \"ifaze\""},
+		{"net_af_packet0", "net_af_packet needs iface=NAME"},
+	};
+	for (uint32_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char mem[256] = "";
+		struct strbuf why;
+		strbuf_init(&why, mem, sizeof(mem));
+		cr_assert_eq(eal_device_check(rows[i].device, &why), rows[i].why == NULL, "%s",
+			     rows[i].device);
+		cr_assert_str_eq(mem, rows[i].why != NULL ? rows[i].why : "");
+	}
+}
+
+Test(eal, free_hugepages_are_counted)
+{
+	char dir[] = "/tmp/dpdk_port.XXXXXX", path[256];
+	static const struct {
+		const char *kind, *pages;
+	} rows[] = {{"hugepages-2048kB", "3\n"}, {"hugepages-1048576kB", "1\n"}, {"other", "9\n"}};
+	cr_assert_not_null(mkdtemp(dir));
+	cr_assert_eq(eal_hugepages_free_mib("/nowhere"), -1);
+	cr_assert_eq(eal_hugepages_free_mib(dir), 0);
+	for (uint32_t i = 0; i < ARRAY_LEN(rows); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, rows[i].kind);
+		cr_assert_eq(mkdir(path, 0700), 0);
+		snprintf(path, sizeof(path), "%s/%s/free_hugepages", dir, rows[i].kind);
+		FILE *f = fopen(path, "w");
+		cr_assert_not_null(f);
+		fputs(rows[i].pages, f);
+		fclose(f);
+	}
+	cr_assert_eq(eal_hugepages_free_mib(dir), 3 * 2 + 1024);
+	for (uint32_t i = 0; i < ARRAY_LEN(rows); i++) {
+		snprintf(path, sizeof(path), "%s/%s/free_hugepages", dir, rows[i].kind);
+		unlink(path);
+		snprintf(path, sizeof(path), "%s/%s", dir, rows[i].kind);
+		rmdir(path);
+	}
+	cr_assert_eq(rmdir(dir), 0);
 }
 
 Test(eal, memory_is_zeroed_aligned_and_given_back)

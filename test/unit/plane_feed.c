@@ -192,10 +192,8 @@ Test(policy_feed, new_policy_comes_into_force_and_the_old_one_goes)
 // An operator who has changed a port and not restarted yet must still be able to block an address.
 Test(policy_feed, what_only_boot_can_set_up_does_not_hinder_the_rest)
 {
-	static const struct change rows[] = {{.tcp_port = 26},
-					     {.address = US_ADDR + 5},
-					     {.cpus = 2},
-					     {.device = "net_null1"}};
+	static const struct change rows[] = {
+		{.tcp_port = 26}, {.address = US_ADDR + 5}, {.cpus = 2}, {.device = "net_null1"}};
 	struct rig r;
 
 	rig_open(&r);

@@ -147,7 +147,8 @@ Test(smtp_session, policies_are_let_go_when_their_transactions_end)
 	new_policy("limits.hops_max 20");
 	new_policy("limits.hops_max 21");
 	cr_assert(worker_policy_uses(w.a->worker, first));
-	cr_assert_not(worker_policy_uses(w.a->worker, first + 1), "nobody took it up for a transaction");
+	cr_assert_not(worker_policy_uses(w.a->worker, first + 1),
+		      "nobody took it up for a transaction");
 	say(&w.client[0], "RSET");
 	expect(&w.client[0], "250 ");
 	settle();
@@ -448,4 +449,115 @@ Test(smtp_session, the_next_hop_takes_over_when_the_first_fails)
 	}
 	appliance_close(&w.a);
 	policy_use_close(&use);
+}
+
+static bool
+backend_told(struct logrec *r)
+{
+	while (ring_get(&w.a->events, r))
+		if (r->kind == LOGREC_BACKEND)
+			return true;
+	return false;
+}
+
+static void
+expect_backend(enum logrec_backend state, const char *why)
+{
+	struct logrec r;
+	uint64_t limit = w.a->now_us + 40 * SECOND;
+	while (!backend_told(&r))
+		cr_assert(appliance_step(w.a, limit), "nothing was told: %s", why);
+	cr_assert(logrec_is_valid(&r));
+	cr_assert_eq(r.reply_code, state);
+	cr_assert_eq(r.client_port, TEST_SMTP_PORT);
+	cr_assert(ipaddr_eq(&r.client, &(struct ipaddr){{0}}) == false);
+	cr_assert(span_eq(logrec_get(&r, LOGREC_RULE), SPAN_LIT("mail1")));
+	struct span e = logrec_get(&r, LOGREC_EVIDENCE);
+	cr_assert(span_eq(e, span_str(why)), "%.*s, not %s", SPAN_FMT(e), why);
+}
+
+// What a probe finds is told at each change, and again once a probe interval.
+Test(smtp_session, backends_that_go_down_and_up_are_told)
+{
+	struct logrec r;
+	open_appliance(false);
+	void *ring = w.a->ring_mem;
+	w.a->ring_mem = NULL; // the records are ours
+	expect_backend(LOGREC_BACKEND_DOWN, "connection refused");
+	expect_backend(LOGREC_BACKEND_DOWN, "connection refused");
+	cr_assert_geq(w.a->now_us, 30 * SECOND, "probed every 5 s, told every 30 s");
+	cr_assert(tcp_listen(w.a->backend.tcp, &(struct ipaddr){{0}}, TEST_SMTP_PORT,
+			     backend_accept, &w));
+	uint64_t limit = w.a->now_us + 10 * SECOND;
+	while (w.backend_count == 0)
+		cr_assert(appliance_step(w.a, limit));
+	say(&w.backend[0], "220 here again");
+	expect(&w.backend[0], "EHLO ");
+	say(&w.backend[0], "250 mail1");
+	expect_backend(LOGREC_BACKEND_UP, "");
+	limit = w.a->now_us + 40 * SECOND;
+	while (w.backend_count == 1)
+		cr_assert(appliance_step(w.a, limit));
+	cr_assert(!backend_told(&r), "nothing has changed");
+	say(&w.backend[1], "421 4.3.2 too busy");
+	expect_backend(LOGREC_BACKEND_DOWN, "421 4.3.2 too busy");
+	w.a->ring_mem = ring;
+}
+
+static uint64_t
+count_of(enum counter id)
+{
+	return counter_read(&w.a->counters->v[id]);
+}
+
+// A message that we refuse by a limit is no failure of the backend; one that the backend refuses
+// is, and what it never got is not in the log.
+Test(smtp_session, refusals_name_their_cause)
+{
+	policy("server.received_header true");
+	policy("server.result_header true");
+	policy("limits.message_bytes_max 65536");
+	open_appliance(true);
+	settle();
+	uint32_t probes = w.backend_count;
+	for (uint32_t i = 0; i < 2; i++) {
+		struct endpoint *c = &w.client[i], *b = &w.backend[probes + i];
+		greet(c);
+		say(c, "MAIL FROM:<a@example.com>");
+		expect(c, "250 ");
+		say(c, "RCPT TO:<b@example.net>");
+		cr_assert_eq(w.backend_count, probes + 1 + i);
+		backend_up_to_rcpt(b);
+		say(b, "250 2.1.5 ok");
+		expect(c, "250 2.1.5 ok");
+		say(c, "DATA");
+		expect(c, "354 ");
+		say(c, "Subject: x");
+		say(c, "");
+		for (uint32_t k = 0; k < (i == 0 ? 4000 : 1); k++)
+			say(c, "a line of the message");
+		say(c, ".");
+		const struct logrec *r = &w.a->log[w.a->log_count - 1];
+		if (i == 0) {
+			expect(c, "552 ");
+			r = &w.a->log[w.a->log_count - 1];
+			cr_assert(span_eq(logrec_get(r, LOGREC_RULE),
+					  SPAN_LIT("limits.message_bytes_max")));
+			cr_assert_eq(count_of(COUNTER_MESSAGES_FAILED), 0);
+			cr_assert_eq(count_of(COUNTER_MESSAGES_REJECTED), 1);
+			w.backend_count = probes + 1;
+			expect(b, "RSET");
+			endpoint_close(b);
+			settle();
+			continue;
+		}
+		expect(b, "DATA");
+		say(b, "554 5.7.1 not from you");
+		expect(c, "554 5.7.1");
+		r = &w.a->log[w.a->log_count - 1];
+		cr_assert(span_eq(logrec_get(r, LOGREC_RULE), SPAN_LIT("backend mail1")));
+		struct span e = logrec_get(r, LOGREC_EVIDENCE);
+		cr_assert_eq(e.n, 0, "nothing was added: %.*s", SPAN_FMT(e));
+		cr_assert_eq(count_of(COUNTER_MESSAGES_FAILED), 1);
+	}
 }

@@ -204,7 +204,7 @@ Test(agents, sender_blocked)
 	cr_assert_str_eq(t.v.evidence, "joe@a.example");
 	t.tx.from = SPAN_LIT("x@sub.evil.example");
 	cr_assert_eq(raise(EVENT_MAIL), ACTION_REJECT_COMMAND);
-	cr_assert_str_eq(t.v.rule, "blocked senders (line 6)");
+	cr_assert_str_eq(t.v.rule, "blocked domain (line 6)");
 	t.tx.from = SPAN_LIT("jane@a.example");
 	cr_assert_eq(raise(EVENT_MAIL), ACTION_NONE);
 }
@@ -241,7 +241,8 @@ Test(agents, sender_stamped)
 	cr_assert(t.tx.sender_is_blocked);
 	cr_assert_str_eq(t.v.rule, "blocked senders (line 5)");
 	cr_assert_eq(raise(EVENT_END_OF_DATA), ACTION_NONE);
-	cr_assert_str_eq(t.v.rule, "the sender is blocked (StampStatus)");
+	cr_assert_str_eq(t.v.rule, "blocked senders (line 5)", "and again: no phrase was found");
+	cr_assert_str_eq(t.tx.sender_rule, "blocked senders (line 5)");
 	t.tx.from = SPAN_LIT("jane@a.example");
 	cr_assert_eq(raise(EVENT_MAIL), ACTION_NONE);
 	cr_assert(!t.tx.sender_is_blocked, "a new transaction");
@@ -367,7 +368,7 @@ Test(agents, attachments)
 	snprintf(t.scan.name[0].text, SCAN_NAME_SIZE, "Invoice\xe9.EXE");
 	cr_assert_eq(raise(EVENT_END_OF_DATA), ACTION_REJECT_MESSAGE);
 	cr_assert_str_eq(t.v.rule, "blocked file name *.exe (line 50)");
-	cr_assert_str_eq(t.v.evidence, "Invoice?.EXE");
+	cr_assert_str_eq(t.v.evidence, "Invoice\xe9.EXE", "the log shows it, no reply does");
 }
 
 static void

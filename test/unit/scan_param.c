@@ -205,9 +205,13 @@ Test(param, join_is_limited)
 Test(param, extended)
 {
 	static const char *const v[][2] = {
-		{"utf-8''a%2eexe", "a.exe"}, {"utf-8'en-US'x.exe", "x.exe"}, // an empty name in
-									     // MIME-tools 5.521
-		{"no head", "no head"},      {"one'quote", "one'quote"},     {"''", ""}, {"", ""},
+		{"utf-8''a%2eexe", "a.exe"},
+		{"utf-8'en-US'x.exe", "x.exe"}, // an empty name in
+						// MIME-tools 5.521
+		{"no head", "no head"},
+		{"one'quote", "one'quote"},
+		{"''", ""},
+		{"", ""},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
 		char out[64];
