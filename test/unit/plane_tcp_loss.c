@@ -1,36 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // TCP: retransmission, back-off, fast retransmit, SACK, congestion window, frames that are not
 // there.
-#include <criterion/criterion.h>
 #include <string.h>
 
-#include "test/sim/lib/segpeer.h"
+#include "test/unit/plane_tcp_rig.h"
 
-static struct segpeer p;
-static struct segpeer_seg s;
 static uint8_t b[300000];
 
-#define OPTIONS(lit) ((struct span){(const uint8_t *)(lit), sizeof(lit) - 1})
 #define SYN_SACK OPTIONS("\x02\x04\x05\xb4\x04\x02\x01\x01")
 #define SYN_TS OPTIONS("\x02\x04\x05\xb4\x01\x01\x08\x0a\x00\x00\x10\x00\x00\x00\x00\x00")
 
+// The same, and the bytes are those of our stream.
 static void
-next(uint8_t flags, uint32_t seq, uint32_t ack, uint32_t len)
+next_data(uint8_t flags, uint32_t seq, uint32_t ack, uint32_t len)
 {
-	cr_assert(segpeer_next(&p, &s), "a segment was expected");
-	cr_assert_eq(s.flags, flags, "flags %02x, not %02x", s.flags, flags);
-	cr_assert_eq(s.seq, seq, "seq %u, not %u", s.seq, seq);
-	cr_assert_eq(s.ack, ack, "ack %u, not %u", s.ack, ack);
-	cr_assert_eq(s.len, len, "len %u, not %u", s.len, len);
+	next(flags, seq, ack, len);
 	if (len > 0)
 		cr_assert_arr_eq(s.data, b + seq - 1, len);
-}
-
-static void
-silence(void)
-{
-	cr_assert(!segpeer_next(&p, &s), "flags %02x seq %u ack %u len %u", s.flags, s.seq, s.ack,
-		  s.len);
 }
 
 static void
@@ -64,17 +50,17 @@ Test(plane_tcp_loss, rfc6298_times_back_off_and_end)
 	segpeer_accept(&p, NULL);
 	tcp_conn_write(p.user.c, span_of(b, 500));
 	segpeer_work(&p);
-	next(SP_ACK | SP_PSH, 1, 1, 500);
+	next_data(SP_ACK | SP_PSH, 1, 1, 500);
 	segpeer_wait(&p, 300000);
 	for (uint32_t i = 0; i < 10; i++) {
-		next(SP_ACK | SP_PSH, 1, 1, 500);
+		next_data(SP_ACK | SP_PSH, 1, 1, 500);
 		uint64_t gap = (s.at_us - last) / 1000;
 
 		cr_assert(gap >= gap_ms[i] && gap <= gap_ms[i] + 2, "repetition %u after %lu", i,
 			  gap);
 		last = s.at_us;
 	}
-	next(SP_RST | SP_ACK, 501, 1, 0);
+	next_data(SP_RST | SP_ACK, 501, 1, 0);
 	cr_assert_eq(p.user.gones, 1);
 	cr_assert_eq(p.user.why, TCP_GONE_TIMEOUT);
 	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 10);
@@ -94,12 +80,12 @@ Test(plane_tcp_loss, rfc6298_initial_timeout_is_three_seconds_after_a_lost_syn)
 	segpeer_skip(&p);
 	tcp_conn_write(p.user.c, span_of(b, 3000));
 	segpeer_work(&p);
-	next(SP_ACK, 1, 1, 536);
+	next_data(SP_ACK, 1, 1, 536);
 	silence(); // and the window is one segment (RFC 5681 3.1)
 	segpeer_wait(&p, 2990);
 	silence();
 	segpeer_wait(&p, 20);
-	next(SP_ACK, 1, 1, 536);
+	next_data(SP_ACK, 1, 1, 536);
 	segpeer_fini(&p);
 }
 
@@ -115,7 +101,7 @@ Test(plane_tcp_loss, rfc6298_timeout_follows_the_round_trip_time)
 	segpeer_wait(&p, 1199);
 	silence();
 	segpeer_wait(&p, 3);
-	next(SP_ACK | SP_PSH, 1, 1, 500);
+	next_data(SP_ACK | SP_PSH, 1, 1, 500);
 	segpeer_fini(&p);
 }
 
@@ -130,7 +116,7 @@ Test(plane_tcp_loss, karn_an_ack_of_repeated_bytes_is_no_sample)
 	segpeer_work(&p);
 	segpeer_skip(&p);
 	segpeer_wait(&p, 205); // neither a sample of 5 s nor the back-off is left
-	next(SP_ACK | SP_PSH, 501, 1, 500);
+	next_data(SP_ACK | SP_PSH, 501, 1, 500);
 	segpeer_fini(&p);
 }
 
@@ -151,7 +137,7 @@ Test(plane_tcp_loss, karn_timestamps_make_repeated_bytes_a_sample)
 	segpeer_wait(&p, 300);
 	silence();
 	segpeer_wait(&p, 400);
-	next(SP_ACK | SP_PSH, 501, 1, 500);
+	next_data(SP_ACK | SP_PSH, 501, 1, 500);
 	segpeer_fini(&p);
 }
 
@@ -174,7 +160,7 @@ Test(plane_tcp_loss, karn_timestamps_tell_the_original_from_the_repetition)
 	segpeer_wait(&p, 215);
 	silence();
 	segpeer_wait(&p, 30);
-	next(SP_ACK | SP_PSH, 501, 1, 500);
+	next_data(SP_ACK | SP_PSH, 501, 1, 500);
 	segpeer_fini(&p);
 }
 
@@ -186,14 +172,14 @@ Test(plane_tcp_loss, timeout_rewinds_but_acks_above_stay_valid)
 	cr_assert_eq(segpeer_pending(&p), 4);
 	segpeer_skip(&p);
 	segpeer_wait(&p, 202);
-	next(SP_ACK, 1, 1, 1460); // one segment: the loss window
+	next_data(SP_ACK, 1, 1, 1460); // one segment: the loss window
 	silence();
 	segpeer_send(&p, SP_ACK, 1, 1 + 1460 * 4, 65535, NULL, 0); // the originals had arrived
 	silence();
 	cr_assert_eq(tcp_conn_unsent(p.user.c), 0);
 	tcp_conn_write(p.user.c, span_of(b + 1460 * 4, 100));
 	segpeer_work(&p);
-	next(SP_ACK | SP_PSH, 1 + 1460 * 4, 1, 100); // goes on behind all that was sent
+	next_data(SP_ACK | SP_PSH, 1 + 1460 * 4, 1, 100); // goes on behind all that was sent
 	segpeer_fini(&p);
 }
 
@@ -204,13 +190,13 @@ Test(plane_tcp_loss, after_a_timeout_all_is_sent_again_in_slow_start)
 	segpeer_work(&p);
 	segpeer_skip(&p);
 	segpeer_wait(&p, 202);
-	next(SP_ACK, 1, 1, 1460);
+	next_data(SP_ACK, 1, 1, 1460);
 	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
-	next(SP_ACK, 1461, 1, 1460);
-	next(SP_ACK, 2921, 1, 1460);
+	next_data(SP_ACK, 1461, 1, 1460);
+	next_data(SP_ACK, 2921, 1, 1460);
 	silence();
 	segpeer_send(&p, SP_ACK, 1, 4381, 65535, NULL, 0);
-	next(SP_ACK | SP_PSH, 4381, 1, 1460);
+	next_data(SP_ACK | SP_PSH, 4381, 1, 1460);
 	segpeer_fini(&p);
 }
 
@@ -225,7 +211,7 @@ Test(plane_tcp_loss, acks_between_do_not_hide_the_timeout)
 	uint64_t from = p.now_us;
 
 	segpeer_wait(&p, 1000);
-	next(SP_ACK, 1461, 1, 1460);
+	next_data(SP_ACK, 1461, 1, 1460);
 	cr_assert(s.at_us - from >= 200000, "after %lu us", s.at_us - from);
 	segpeer_fini(&p);
 }
@@ -241,12 +227,12 @@ Test(plane_tcp_loss, rfc5681_three_duplicates_retransmit)
 		segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
 	silence();
 	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
-	next(SP_ACK, 1461, 1, 1460);
+	next_data(SP_ACK, 1461, 1, 1460);
 	silence();
 	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_FAST_RETRANSMIT), 1);
 	// RFC 6582: a partial ACK shows the next hole.
 	segpeer_send(&p, SP_ACK, 1, 1461 + 1460 * 2, 65535, NULL, 0);
-	next(SP_ACK, 1461 + 1460 * 2, 1, 1460);
+	next_data(SP_ACK, 1461 + 1460 * 2, 1, 1460);
 	silence();
 	segpeer_send(&p, SP_ACK, 1, 1 + 1460 * 8, 65535, NULL, 0);
 	silence();
@@ -263,7 +249,7 @@ Test(plane_tcp_loss, duplicates_in_one_burst_count_each)
 	for (int i = 0; i < 3; i++)
 		segpeer_put(&p, SP_ACK, 1, 1, 65535, NULL, 0);
 	segpeer_work(&p);
-	next(SP_ACK, 1, 1, 1460);
+	next_data(SP_ACK, 1, 1, 1460);
 	segpeer_fini(&p);
 }
 
@@ -303,9 +289,9 @@ Test(plane_tcp_loss, rfc3042_limited_transmit)
 	cr_assert_eq(segpeer_pending(&p), 10);
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
-	next(SP_ACK, 1 + 14600, 1, 1460);
+	next_data(SP_ACK, 1 + 14600, 1, 1460);
 	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
-	next(SP_ACK, 1 + 16060, 1, 1460);
+	next_data(SP_ACK, 1 + 16060, 1, 1460);
 	silence();
 	segpeer_fini(&p);
 }
@@ -321,9 +307,9 @@ Test(plane_tcp_loss, sack_only_holes_are_sent_again)
 	sack(1, 1 + 1460, 1 + 1460 * 3);
 	silence();
 	sack(1, 1 + 1460, 1 + 1460 * 4);
-	next(SP_ACK, 1, 1, 1460);
+	next_data(SP_ACK, 1, 1, 1460);
 	sack(1, 1 + 1460 * 5, 1 + 1460 * 6); // shows the second hole
-	next(SP_ACK, 1 + 1460 * 4, 1, 1460);
+	next_data(SP_ACK, 1 + 1460 * 4, 1, 1460);
 	sack(1, 1 + 1460 * 5, 1 + 1460 * 7);
 	silence(); // no hole that was not sent again
 	segpeer_send(&p, SP_ACK, 1, 1 + 1460 * 4, 65535, NULL, 0);
@@ -347,8 +333,8 @@ Test(plane_tcp_loss, sack_nonsense_is_ignored)
 	segpeer_wait(&p, 202);
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
-	next(SP_ACK, 1461, 1, 1460); // everything is sent again
-	next(SP_ACK | SP_PSH, 2921, 1, 1460);
+	next_data(SP_ACK, 1461, 1, 1460); // everything is sent again
+	next_data(SP_ACK | SP_PSH, 2921, 1, 1460);
 	segpeer_fini(&p);
 }
 
@@ -361,7 +347,7 @@ Test(plane_tcp_loss, sack_reneging_is_survived)
 	segpeer_wait(&p, 202);
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0); // the peer has thrown the rest away
-	next(SP_ACK, 1461, 1, 1460);
+	next_data(SP_ACK, 1461, 1, 1460);
 	segpeer_fini(&p);
 }
 
@@ -402,16 +388,16 @@ Test(plane_tcp_loss, fin_is_sent_again)
 	segpeer_accept(&p, NULL);
 	tcp_conn_write(p.user.c, span_of(b, 100));
 	segpeer_work(&p);
-	next(SP_ACK | SP_PSH, 1, 1, 100);
+	next_data(SP_ACK | SP_PSH, 1, 1, 100);
 	tcp_conn_close(p.user.c);
 	segpeer_work(&p);
-	next(SP_ACK | SP_FIN, 101, 1, 0);
+	next_data(SP_ACK | SP_FIN, 101, 1, 0);
 	segpeer_wait(&p, 202);
-	next(SP_ACK | SP_PSH | SP_FIN, 1, 1, 100);        // both in one
+	next_data(SP_ACK | SP_PSH | SP_FIN, 1, 1, 100);   // both in one
 	segpeer_send(&p, SP_ACK, 1, 101, 65535, NULL, 0); // only the bytes arrived
 	silence();
 	segpeer_wait(&p, 250);
-	next(SP_ACK | SP_FIN, 101, 1, 0);
+	next_data(SP_ACK | SP_FIN, 101, 1, 0);
 	segpeer_send(&p, SP_ACK | SP_FIN, 1, 102, 65535, NULL, 0);
 	cr_assert_eq(p.user.gones, 1);
 	segpeer_fini(&p);
@@ -428,10 +414,10 @@ Test(plane_tcp_loss, no_frame_no_timer)
 	cr_assert_eq(tcp_work(p.tcp), 0, "waiting for a frame is not work");
 	p.has_no_frames = false;
 	segpeer_work(&p);
-	next(SP_ACK | SP_PSH, 1, 1, 1000);
+	next_data(SP_ACK | SP_PSH, 1, 1, 1000);
 	silence();
 	segpeer_wait(&p, 202);
-	next(SP_ACK | SP_PSH, 1, 1, 1000);
+	next_data(SP_ACK | SP_PSH, 1, 1, 1000);
 	segpeer_fini(&p);
 }
 
@@ -443,13 +429,13 @@ Test(plane_tcp_loss, no_frame_for_an_ack_or_a_reset_is_made_good)
 	silence();
 	p.has_no_frames = false;
 	segpeer_work(&p);
-	next(SP_ACK, 1, 1, 0);
+	next_data(SP_ACK, 1, 1, 0);
 	p.has_no_frames = true;
 	tcp_conn_abort(p.user.c);
 	silence();
 	p.has_no_frames = false;
 	segpeer_work(&p);
-	next(SP_RST | SP_ACK, 1, 1, 0);
+	next_data(SP_RST | SP_ACK, 1, 1, 0);
 	segpeer_fini(&p);
 }
 
@@ -459,7 +445,7 @@ Test(plane_tcp_loss, piggybacked_ack_needs_no_other)
 	segpeer_send(&p, SP_ACK, 1, 1, 65535, "x", 1);
 	tcp_conn_write(p.user.c, span_of(b, 10));
 	segpeer_work(&p);
-	next(SP_ACK | SP_PSH, 1, 2, 10);
+	next_data(SP_ACK | SP_PSH, 1, 2, 10);
 	segpeer_wait(&p, 100);
 	silence();
 	segpeer_fini(&p);

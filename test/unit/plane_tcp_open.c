@@ -1,34 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // TCP: opening and closing, with segments made by hand.
-#include <criterion/criterion.h>
 #include <string.h>
 
-#include "test/sim/lib/segpeer.h"
-
-static struct segpeer p;
-static struct segpeer_seg s;
+#include "test/unit/plane_tcp_rig.h"
 
 #define ALL_OPTIONS                                                                                \
 	span_of("\x02\x04\x05\xb4\x04\x02\x08\x0a\x00\x00\x10\x00\x00\x00\x00\x00\x01\x03\x03"     \
 		"\x07",                                                                            \
 		20)
-
-static void
-next(uint8_t flags, uint32_t seq, uint32_t ack, uint32_t len)
-{
-	cr_assert(segpeer_next(&p, &s), "a segment was expected");
-	cr_assert_eq(s.flags, flags, "flags %02x, not %02x", s.flags, flags);
-	cr_assert_eq(s.seq, seq, "seq %u, not %u", s.seq, seq);
-	cr_assert_eq(s.ack, ack, "ack %u, not %u", s.ack, ack);
-	cr_assert_eq(s.len, len, "len %u, not %u", s.len, len);
-}
-
-static void
-silence(void)
-{
-	cr_assert(!segpeer_next(&p, &s), "flags %02x seq %u ack %u len %u", s.flags, s.seq, s.ack,
-		  s.len);
-}
 
 static void
 init(void)

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// plane_tcp_rig: what the hand-made-segment tests of TCP share: the peer, and what it expects next.
+//
+// What for: a test plays the other end, segment by segment (segpeer.h). Who calls it:
+// plane_tcp_*.c, each a program of its own, so the peer is one a program. Memory: static;
+// segpeer_init before each test. What can go wrong: another segment than expected: the test fails
+// and says what came.
+#pragma once
+
+#include <criterion/criterion.h>
+
+#include "test/sim/lib/segpeer.h"
+
+static struct segpeer p;
+static struct segpeer_seg s; // the segment that came last
+
+#define OPTIONS(lit) ((struct span){(const uint8_t *)(lit), sizeof(lit) - 1})
+
+// The next segment from TCP is just this.
+static inline void
+next(uint8_t flags, uint32_t seq, uint32_t ack, uint32_t len)
+{
+	cr_assert(segpeer_next(&p, &s), "a segment was expected");
+	cr_assert_eq(s.flags, flags, "flags %02x, not %02x", s.flags, flags);
+	cr_assert_eq(s.seq, seq, "seq %u, not %u", s.seq, seq);
+	cr_assert_eq(s.ack, ack, "ack %u, not %u", s.ack, ack);
+	cr_assert_eq(s.len, len, "len %u, not %u", s.len, len);
+}
+
+static inline void
+silence(void)
+{
+	cr_assert(!segpeer_next(&p, &s), "flags %02x seq %u ack %u len %u", s.flags, s.seq, s.ack,
+		  s.len);
+}
