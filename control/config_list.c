@@ -434,7 +434,7 @@ read_address(struct reader *r, yaml_ref n, struct span s, bool is_mailbox)
 	struct span shown = yaml_tree_text(r->t, n); // s may be a part of it
 
 	// Before the check: RFC 5321 allows a * in a mailbox, where nobody ever means it as such.
-	if (span_find(s, '*') >= 0 && s.p[0] != '"') {
+	if (span_find(s, '*') >= 0 && !span_starts_nocase(s, SPAN_LIT("\""))) {
 		READ_ERROR(r, n, "%s: \"%.*s\": wildcards are not taken here%s", r->path,
 			   QUOTED(shown), wildcard_hint(r, is_mailbox));
 		return NULL;
