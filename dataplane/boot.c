@@ -565,9 +565,9 @@ worker_prepare(struct boot *b, struct boot_worker *w, struct strbuf *why)
 		port_dpdk_init(&w->port[i], &b->dev[i], w->index, i, w->counters, b->steer);
 		a->ifaces[i] = (struct net_iface){
 			.port = &w->port[i].port,
-			.addr = v->ports[i].address,
-			.gateway = v->ports[i].gateway,
-			.prefix_bits = (uint8_t)v->ports[i].prefix_bits,
+			.addr_count = 1,
+			.addr = {{v->ports[i].address, v->ports[i].gateway,
+				  (uint8_t)v->ports[i].prefix_bits}},
 		};
 	}
 	a->index = w->index;

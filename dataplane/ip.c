@@ -106,7 +106,7 @@ tcp_segment(struct net *n, uint32_t iface, const struct frame *f, const uint8_t 
 		return;
 	}
 	const struct tcp_path path = {
-		.laddr = n->iface[iface].addr,
+		.laddr = n->iface[iface].addr[0].addr,
 		.raddr = ipaddr_v4(load_be32(ip + 12)),
 		.lport = load_be16(seg.p + 2),
 		.rport = load_be16(seg.p),

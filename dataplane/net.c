@@ -30,13 +30,14 @@ net_open(const struct net_args *args)
 	for (uint32_t i = 0; i < n->iface_count; i++) {
 		const struct net_iface *from = &args->ifaces[i];
 		CHECK(from->port != NULL);
+		CHECK(from->addr_count >= 1 && from->addr_count <= NET_ADDRS_MAX);
 		CHECK(from->port->mtu >= 576);
 		CHECK(from->port->mtu + ETH_HEADER <= PORT_FRAME_SIZE);
 		n->iface[i] = *from;
-		n->if4[i].addr = ipaddr_to_v4(&from->addr);
-		n->if4[i].mask = mask_of(from->prefix_bits);
-		if (ipaddr_is_v4(&from->gateway))
-			n->if4[i].gateway = ipaddr_to_v4(&from->gateway);
+		n->if4[i].addr = ipaddr_to_v4(&from->addr[0].addr);
+		n->if4[i].mask = mask_of(from->addr[0].prefix_bits);
+		if (ipaddr_is_v4(&from->addr[0].gateway))
+			n->if4[i].gateway = ipaddr_to_v4(&from->addr[0].gateway);
 	}
 	return n;
 }
@@ -204,13 +205,15 @@ net_port_is_mine(void *ctx, const struct tcp_path *path)
 
 // The network with the longest prefix, else the first port with a gateway.
 static bool
-net_route(void *ctx, const struct ipaddr *raddr, struct ipaddr *laddr, uint16_t *side,
+net_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr, uint16_t *side,
 	  uint16_t *mtu)
 {
 	struct net *n = ctx;
 	uint32_t best = NET_IFACES_MAX, gateway = NET_IFACES_MAX;
 
 	OBJ_CHECK(n, NET_MAGIC);
+	if (nth > 0)
+		return false;
 	if (!ipaddr_is_v4(raddr)) {
 		COUNT(n->counters, IP_NO_ROUTE);
 		return false;
@@ -230,7 +233,7 @@ net_route(void *ctx, const struct ipaddr *raddr, struct ipaddr *laddr, uint16_t 
 		COUNT(n->counters, IP_NO_ROUTE);
 		return false;
 	}
-	*laddr = n->iface[best].addr;
+	*laddr = n->iface[best].addr[0].addr;
 	*side = (uint16_t)best;
 	*mtu = n->iface[best].port->mtu;
 	return true;

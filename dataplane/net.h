@@ -16,13 +16,21 @@
 #include "dataplane/tcp.h"
 
 #define NET_IFACES_MAX 8
+#define NET_ADDRS_MAX 16
 #define NET_ARP_MAX 64 // next hops known at once, oldest goes first
 
+struct net_addr { // one local address, IPv4 or IPv6
+	struct ipaddr addr;
+	struct ipaddr gateway; // all zero: none; of the same family
+	uint8_t prefix_bits;   // of the 128-bit form
+};
+
+// A network of ours: a port, or one VLAN of a port that several interfaces share.
 struct net_iface {
 	struct port *port;
-	struct ipaddr addr;
-	struct ipaddr gateway; // all zero: none
-	uint8_t prefix_bits;   // of the 128-bit form
+	uint16_t vlan; // 802.1Q tag, 0: untagged
+	uint32_t addr_count;
+	struct net_addr addr[NET_ADDRS_MAX];
 };
 
 struct net_arp {

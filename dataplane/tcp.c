@@ -127,6 +127,13 @@ tcp_settings(struct tcp *t, uint32_t window_bytes, uint32_t keepalive_s)
 	t->keepalive_s = keepalive_s;
 }
 
+void
+tcp_shed(struct tcp *t, enum shed_level level)
+{
+	OBJ_CHECK(t, TCP_MAGIC);
+	t->shed = level;
+}
+
 uint32_t
 tcp_conn_count(const struct tcp *t)
 {

@@ -17,6 +17,7 @@
 #include "control/base/ipaddr.h"
 #include "control/base/mem.h"
 #include "dataplane/chunk.h"
+#include "dataplane/shed.h"
 
 #define TCP_HEADER_MAX 60
 #define TCP_LISTENERS_MAX 16
@@ -69,9 +70,10 @@ struct tcp_net_ops {
 	// Fills the checksum, sends.
 	void (*seg_put)(void *ctx, const struct tcp_path *path, uint32_t size);
 	bool (*port_is_mine)(void *ctx, const struct tcp_path *path); // RSS of the reply
-	// The local address, ingress side and path MTU towards raddr; false: no route.
-	bool (*route)(void *ctx, const struct ipaddr *raddr, struct ipaddr *laddr, uint16_t *side,
-		      uint16_t *mtu);
+	// The nth local address that may speak to raddr (0: the preferred one), its side and the
+	// MTU there; false: no route, or no nth address.
+	bool (*route)(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr,
+		      uint16_t *side, uint16_t *mtu);
 };
 
 struct tcp_args {
@@ -88,6 +90,19 @@ struct tcp_args {
 	void *net_ctx;
 };
 
+// What the network says about a segment of ours (ICMP, ICMPv6), not yet believed.
+enum tcp_error_kind {
+	TCP_ERROR_SOFT,    // network or host unreachable, time exceeded (RFC 9293 3.9.2.2)
+	TCP_ERROR_HARD,    // port or protocol unreachable, administratively prohibited
+	TCP_ERROR_TOO_BIG, // needs fragmentation; `mtu` is the next hop's, 0: not said
+};
+
+struct tcp_error {
+	enum tcp_error_kind kind;
+	uint32_t seq; // of the segment, as quoted
+	uint32_t mtu;
+};
+
 struct tcp *must_use tcp_open(const struct tcp_args *args); // boot; NULL: no memory
 void tcp_close(struct tcp **t);                             // gone is not called
 // addr all zero: any local address.
@@ -96,6 +111,9 @@ must_use bool tcp_listen(struct tcp *t, const struct ipaddr *addr, uint16_t port
 
 // One segment, checksum already verified; `seg` is the TCP header on, trimmed to the IP length.
 void tcp_input(struct tcp *t, const struct tcp_path *path, struct span seg);
+// An ICMP error about a segment that left on `path` (ours: laddr is the quoted source). Believed
+// only when `seq` is in flight (RFC 5927); counted otherwise.
+void tcp_error(struct tcp *t, const struct tcp_path *path, const struct tcp_error *e);
 // Takes over the time and fires due timers, at most `most`. Returns how many.
 uint32_t tcp_run(struct tcp *t, uint64_t now_us, uint32_t most);
 // Delivers to resumed connections and sends what is ready. Returns the work done; 0: idle.
@@ -104,6 +122,9 @@ uint32_t tcp_work(struct tcp *t);
 // itself.
 uint64_t tcp_next_ms(const struct tcp *t);
 uint32_t tcp_conn_count(const struct tcp *t);
+// How hard the worker is pressed (shed.h): from SHED_COOKIES on SYNs are answered without memory,
+// from SHED_SHRINK on windows do not grow, from SHED_DROP on SYNs are dropped.
+void tcp_shed(struct tcp *t, enum shed_level level);
 // For new connections.
 void tcp_settings(struct tcp *t, uint32_t window_bytes, uint32_t keepalive_s);
 

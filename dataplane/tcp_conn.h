@@ -192,6 +192,7 @@ struct tcp {
 	uint32_t ooo_age; // counts out-of-order arrivals: orders SACK blocks
 	uint64_t challenge_s;
 	uint32_t challenge_left;
+	enum shed_level shed;
 	uint32_t listener_count;
 	struct siphash_key key;
 	struct rng rng;

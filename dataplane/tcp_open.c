@@ -225,7 +225,7 @@ tcp_conn_open(struct tcp *t, const struct ipaddr *raddr, uint16_t rport,
 	OBJ_CHECK(t, TCP_MAGIC);
 	CHECK(ops != NULL);
 	CHECK(rport != 0);
-	if (!t->net->route(t->net_ctx, raddr, &path.laddr, &path.side, &mtu) ||
+	if (!t->net->route(t->net_ctx, raddr, 0, &path.laddr, &path.side, &mtu) ||
 	    !open_port(t, &path))
 		return NULL;
 	struct tcp_conn *c = tcp_conn_new(t, &path, true);

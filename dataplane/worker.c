@@ -124,7 +124,7 @@ open_smtp(struct worker *w, const struct worker_args *a, uint64_t now_us, struct
 	};
 
 	for (uint32_t i = 0; i < w->iface_count; i++)
-		addr[i] = w->iface[i].addr;
+		addr[i] = w->iface[i].addr[0].addr;
 	w->smtp = smtp_open(&args, now_us, why);
 	return w->smtp != NULL;
 }

@@ -212,11 +212,13 @@ net_port_is_mine(void *ctx, const struct tcp_path *path)
 }
 
 static bool
-net_route(void *ctx, const struct ipaddr *raddr, struct ipaddr *laddr, uint16_t *side,
+net_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr, uint16_t *side,
 	  uint16_t *mtu)
 {
 	(void)ctx;
 	(void)raddr;
+	if (nth > 0)
+		return false;
 	*laddr = ipaddr_v4(0x0a000001);
 	*side = 0;
 	*mtu = 1500;

@@ -132,8 +132,10 @@ worker_up(struct rig *r)
 	cr_assert(region_commands(&r->control, 0, &r->write));
 	r->v = vnet_open(1);
 	r->link = vnet_link_open(r->v, NULL, NULL);
-	a.ifaces[0] = (struct net_iface){
-		.port = vnet_port(r->link, VNET_A), .addr = ipaddr_v4(US_ADDR), .prefix_bits = 120};
+	a.ifaces[0] =
+		(struct net_iface){.port = vnet_port(r->link, VNET_A),
+				   .addr_count = 1,
+				   .addr = {{.addr = ipaddr_v4(US_ADDR), .prefix_bits = 120}}};
 	r->w = worker_open(&a, vnet_now(r->v), &r->why);
 	cr_assert_not_null(r->w, "%s", r->why_text);
 	policy_feed_add(&r->feed, r->w);

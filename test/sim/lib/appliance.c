@@ -40,9 +40,10 @@ network_open(struct appliance *a, const struct appliance_args *args, struct work
 			.seed = args->seed + i};
 		if (!vnet_host_open(host[i], a->net, &ha))
 			return false;
-		wa->ifaces[i] = (struct net_iface){.port = vnet_port(l, VNET_B),
-						   .addr = ipaddr_v4(our_ip[i]),
-						   .prefix_bits = 120};
+		wa->ifaces[i] = (struct net_iface){
+			.port = vnet_port(l, VNET_B),
+			.addr_count = 1,
+			.addr = {{.addr = ipaddr_v4(our_ip[i]), .prefix_bits = 120}}};
 	}
 	wa->iface_count = 2;
 	return true;

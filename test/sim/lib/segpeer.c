@@ -183,13 +183,13 @@ peer_port_is_mine(void *ctx, const struct tcp_path *path)
 }
 
 static bool
-peer_route(void *ctx, const struct ipaddr *raddr, struct ipaddr *laddr, uint16_t *side,
-	   uint16_t *mtu)
+peer_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr,
+	   uint16_t *side, uint16_t *mtu)
 {
 	struct segpeer *p = ctx;
 
 	(void)raddr;
-	if (p->has_no_route)
+	if (p->has_no_route || nth > 0)
 		return false;
 	*laddr = ipaddr_v4(0x0a000001);
 	*side = 0;

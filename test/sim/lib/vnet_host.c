@@ -40,9 +40,8 @@ vnet_host_open(struct vnet_host *h, struct vnet *v, const struct vnet_host_args 
 	*h = (struct vnet_host){.v = v, .port = vnet_port(a->link, a->end)};
 	const struct net_iface iface = {
 		.port = h->port,
-		.addr = a->addr,
-		.gateway = a->gateway,
-		.prefix_bits = a->prefix_bits,
+		.addr_count = 1,
+		.addr = {{a->addr, a->gateway, a->prefix_bits}},
 	};
 	const struct net_args n = {
 		.ifaces = &iface, .iface_count = 1, .counters = &h->counters, .mem = &mem_heap};
