@@ -17,6 +17,7 @@ static const struct gauge gauges[] = {
 	{"backends_open", offsetof(struct counters, backends_open)},
 	{"chunks_used", offsetof(struct counters, chunks_used)},
 	{"chunks_cap", offsetof(struct counters, chunks_cap)},
+	{"shed_level", offsetof(struct counters, shed_level)},
 };
 
 // One row of the table and its place in the data.

@@ -32,6 +32,7 @@ struct port_ops {
 	bool (*tx_get)(struct port *p, struct frame *f); // room for PORT_FRAME_SIZE bytes, len 0
 	void (*tx_put)(struct port *p, struct frame *f); // len set; sent at the latest by tx_flush
 	uint32_t (*tx_flush)(struct port *p);            // returns how many frames were dropped
+	uint32_t (*use)(struct port *p); // packet buffers in use, per mille; NULL: not known
 };
 
 struct port {

@@ -83,6 +83,7 @@ queue_open(struct port_dpdk_dev *d, const struct port_dpdk_args *a, uint32_t q, 
 		return fail(why, d->id, "descriptors", rc);
 	strbuf_init(&b, name, sizeof(name));
 	strbuf_addf(&b, "frames_w%u_p%u", q, d->id);
+	d->ring = (uint32_t)rx_desc + tx_desc;
 	// All that the two rings can hold, and what is under way on cores besides.
 	uint32_t least = rx_desc + tx_desc + 2 * POOL_CACHE;
 	d->pool[q] = rte_pktmbuf_pool_create(name, MAX(a->frames, least), POOL_CACHE, 0,
@@ -340,12 +341,25 @@ dpdk_tx_flush(struct port *port)
 	return dropped;
 }
 
+static uint32_t
+dpdk_use(struct port *port)
+{
+	struct port_dpdk *p = CONTAINER_OF(port, struct port_dpdk, port);
+	uint64_t used = rte_mempool_in_use_count(p->pool);
+
+	// What the NIC's rings hold is always out: it says nothing about load.
+	CHECK(p->pool->size > p->ring);
+	used -= MIN(used, p->ring);
+	return (uint32_t)(used * 1000 / (p->pool->size - p->ring));
+}
+
 static const struct port_ops dpdk_ops = {
 	.rx = dpdk_rx,
 	.rx_free = dpdk_rx_free,
 	.tx_get = dpdk_tx_get,
 	.tx_put = dpdk_tx_put,
 	.tx_flush = dpdk_tx_flush,
+	.use = dpdk_use,
 };
 
 void
@@ -362,6 +376,7 @@ port_dpdk_init(struct port_dpdk *p, const struct port_dpdk_dev *d, uint32_t work
 		.iface = iface,
 		.has_sums = d->has_sums,
 		.has_rss = d->has_rss,
+		.ring = d->ring,
 		.pool = d->pool[worker],
 		.counters = counters,
 		.steer = steer,

@@ -36,6 +36,7 @@ struct port_dpdk_dev { // a started device
 	bool is_configured, is_started;
 	bool has_sums; // checks TCP checksums on receipt
 	bool has_rss;  // spreads by our key and table
+	uint32_t ring; // buffers that the two rings of a queue pair may hold
 	struct rte_mempool *pool[STEER_WORKERS_MAX];
 };
 
@@ -44,6 +45,7 @@ struct port_dpdk { // a worker's end of it
 	uint16_t id, queue;
 	uint32_t iface;
 	bool has_sums, has_rss;
+	uint32_t ring;
 	struct rte_mempool *pool;
 	struct counters *counters;
 	struct steer *steer; // NULL: one worker

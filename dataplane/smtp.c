@@ -129,25 +129,80 @@ smtp_policy_oldest(const struct smtp *s)
 	return oldest;
 }
 
+// --- overload ---
+
+void
+smtp_shed(struct smtp *s, enum shed_level level)
+{
+	s->shed = level;
+}
+
+// The level is taken once a millisecond; memory may run out in between.
+bool
+smtp_is_pressed(const struct smtp *s)
+{
+	return s->shed >= SHED_REFUSE || chunk_pool_is_low(s->chunks);
+}
+
 // --- listeners ---
+
+static const struct span not_now = SPAN_LIT("421 4.3.2 Service not available, try again later\r\n");
+
+// What a new client is told instead of 220; empty: it may come in. Addresses on the IP allow list
+// have no limit of their own.
+static struct span
+accept_refusal(struct smtp *s, const struct tcp_conn *c, uint32_t *client)
+{
+	const struct policy_use *use = smtp_policy_now(s);
+	const struct policy_settings *set = use->view.settings;
+	const struct ipaddr *addr = &tcp_conn_path(c)->raddr;
+	const struct client_limits limits = {
+		.sessions_max = set->limits_client_sessions_max,
+		.rate = set->limits_client_rate,
+		.bits4 = (uint8_t)set->limits_client_prefix4,
+		.bits6 = (uint8_t)set->limits_client_prefix6,
+	};
+	if (smtp_is_pressed(s)) {
+		COUNT(s->counters, SHED_SESSIONS);
+		return not_now;
+	}
+	if (limits.sessions_max == 0 && limits.rate == 0)
+		return SPAN_NONE;
+	if (policy_ip_find(&use->view, POLICY_IP_ALLOW, addr, s->wall_us / 1000000) != NULL)
+		return SPAN_NONE;
+	switch (clients_enter(&s->clients, addr, &limits, s->now_us, client)) {
+	case CLIENT_TOO_MANY:
+		COUNT(s->counters, CLIENT_TOO_MANY);
+		return SPAN_LIT("421 4.7.0 Too many sessions from your address\r\n");
+	case CLIENT_TOO_FAST:
+		COUNT(s->counters, CLIENT_TOO_FAST);
+		return SPAN_LIT("421 4.7.0 Too many new sessions from your address, slow down\r\n");
+	case CLIENT_OK:
+		break;
+	}
+	if (*client == CLIENT_NONE)
+		COUNT(s->counters, CLIENT_UNTRACKED);
+	return SPAN_NONE;
+}
 
 static void *
 smtp_accept(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops)
 {
 	struct smtp_listener *l = ctx;
 	struct smtp *s = l->smtp;
-	struct smtp_session *ses = NULL;
-	if (!chunk_pool_is_low(s->chunks))
-		ses = smtp_session_open(l, c);
-	else
-		COUNT(s->counters, SHED_MEMORY);
-	if (ses != NULL) {
-		*ops = &smtp_session_ops;
-		return ses;
+	uint32_t client = CLIENT_NONE;
+	struct span no = accept_refusal(s, c, &client);
+	if (no.n == 0) {
+		struct smtp_session *ses = smtp_session_open(l, c, client);
+		if (ses != NULL) {
+			*ops = &smtp_session_ops;
+			return ses;
+		}
+		clients_leave(&s->clients, client);
+		no = not_now;
 	}
 	COUNT(s->counters, SESSIONS_REFUSED);
 	*ops = &smtp_refused_ops;
-	struct span no = SPAN_LIT("421 4.3.2 Service not available, try again later\r\n");
 	if (tcp_conn_write(c, no) != no.n) {
 		tcp_conn_abort(c);
 		return s;
@@ -178,9 +233,13 @@ smtp_listen(struct smtp *s, const struct smtp_args *args, struct strbuf *why)
 // --- open and close ---
 
 static bool
-smtp_pools_init(struct smtp *s, const struct policy_settings *set)
+smtp_pools_init(struct smtp *s, const struct smtp_args *args)
 {
+	const struct policy_settings *set = args->policy->view.settings;
+	struct siphash_key key;
 	uint32_t sessions = set->machine_sessions_max, scans = set->machine_scans_max;
+	memcpy(&key, args->secret, sizeof(key));
+	key.k0 ^= 0x636c69656e747321; // another function than that of the flow table
 	// Each transaction may hold one connection; as many again may be idle, closing or dead.
 	return pool_init(&s->sessions, s->mem, "smtp sessions", sizeof(struct smtp_session),
 			 sessions) &&
@@ -188,7 +247,8 @@ smtp_pools_init(struct smtp *s, const struct policy_settings *set)
 			 sessions + 64) &&
 	       pool_init(&s->txs, s->mem, "smtp transactions", sizeof(struct smtp_tx), scans) &&
 	       pool_init(&s->backends, s->mem, "smtp backends", sizeof(struct smtp_backend),
-			 2 * scans + SMTP_HOPS_MAX);
+			 2 * scans + SMTP_HOPS_MAX) &&
+	       clients_init(&s->clients, s->mem, sessions, key);
 }
 
 struct smtp *
@@ -219,7 +279,7 @@ smtp_open(const struct smtp_args *args, uint64_t now_us, struct strbuf *why)
 		s->hop[i].timer.kind = SMTP_TIMER_HOP;
 		list_init(&s->hop[i].idle);
 	}
-	if (!smtp_pools_init(s, args->policy->view.settings)) {
+	if (!smtp_pools_init(s, args)) {
 		strbuf_add_str(why, "no memory for SMTP sessions");
 		smtp_close(&s);
 		return NULL;
@@ -251,6 +311,7 @@ smtp_close(struct smtp **sp)
 	pool_fini(&s->lines);
 	pool_fini(&s->txs);
 	pool_fini(&s->backends);
+	clients_fini(&s->clients);
 	mem_put(s->mem, s, sizeof(*s));
 	*sp = NULL;
 }

@@ -5,18 +5,19 @@
 // What for: the state machine that takes mail and hands it on. Who calls it: the worker's loop
 // (smtp_run, smtp_policy), TCP through its user calls. Memory: sessions, backend connections and
 // envelopes from pools sized at boot; message bytes in the worker's chunks. What can go wrong: no
-// session free: 421 and close (SESSIONS_REFUSED); memory low: 421 for new sessions, 452 for new
-// messages (SHED_MEMORY). Promise: 250 to end of data is written only after the backend's 250, or
-// after an agent's DeleteMessage, logged.
-// Inside: smtp_command.c (parser), smtp_session.c (life, replies), smtp_verb.c (commands),
-// smtp_data.c (framing of DATA), smtp_tx.c (transactions), smtp_relay.c (recipients, hold, verdict,
-// cut-through), smtp_edit.c, smtp_reply.c, smtp_backend.c (client), smtp_hop.c (pool, probes),
-// smtp_log.c. RFC 5321, 1870, 2920, 6152, 2034.
+// session free, or too many from one client: 421 and close (SESSIONS_REFUSED); memory low: 421 for
+// new sessions, 452 for new messages (SHED_MEMORY). Promise: 250 to end of data is written only
+// after the backend's 250, or after an agent's DeleteMessage, logged. Inside: smtp_command.c
+// (parser), smtp_session.c (life, replies), smtp_verb.c (commands), smtp_data.c (framing of DATA),
+// smtp_tx.c (transactions), smtp_relay.c (recipients, hold, verdict, cut-through), smtp_edit.c,
+// smtp_reply.c, smtp_backend.c (client), smtp_hop.c (pool, probes), smtp_log.c. RFC 5321, 1870,
+// 2920, 6152, 2034.
 #pragma once
 
 #include "control/abi/counter.h"
 #include "dataplane/policy_use.h"
 #include "dataplane/report.h"
+#include "dataplane/shed.h"
 #include "dataplane/tcp.h"
 #include "scanner/event.h"
 #include "scanner/scan.h"
@@ -36,6 +37,7 @@ struct smtp_args {
 	const struct ipaddr *iface_addr; // local address of each policy port, for the listeners
 	uint32_t worker;
 	uint64_t seed;
+	uint8_t secret[16];   // of the hash of clients
 	event_trace_fn trace; // NULL: none
 	void *trace_ctx;
 };
@@ -43,6 +45,8 @@ struct smtp_args {
 // Opens, listens on every listener of the policy. NULL: no memory, reason in `why`.
 struct smtp *must_use smtp_open(const struct smtp_args *args, uint64_t now_us, struct strbuf *why);
 void smtp_close(struct smtp **s);
+// How hard the worker is pressed: from SHED_REFUSE on new sessions get 421, new messages 452.
+void smtp_shed(struct smtp *s, enum shed_level level);
 // Time and due timers, at most `most`. Returns the work done.
 uint32_t smtp_run(struct smtp *s, uint64_t now_us, uint64_t wall_us, uint32_t most);
 uint64_t smtp_next_ms(const struct smtp *s);

@@ -46,15 +46,6 @@ live(const struct smtp_session *s)
 	return tx != NULL && !tx->is_doomed && !tx->is_deleted ? tx : NULL;
 }
 
-static void
-arm_data(struct smtp_session *s)
-{
-	if (s->is_broken)
-		return; // its end is due
-	smtp_timer_set(s->smtp, &s->timer,
-		       smtp_session_settings(s)->timeouts_data_block_s * 1000ull);
-}
-
 // For the log: which backend said so, or is not there.
 static void
 verdict_name_backend(struct verdict *v, const struct smtp_tx *tx)
@@ -586,7 +577,7 @@ smtp_relay_body(struct smtp_session *s, struct span in)
 		smtp_timer_stop(s->smtp, &s->timer);
 		return 0;
 	}
-	arm_data(s);
+	smtp_session_arm_data(s);
 	uint32_t taken = 0;
 	enum smtp_data_step step = SMTP_DATA_MORE;
 	while (taken < in.n && step == SMTP_DATA_MORE && s->state == SMTP_DATA) {
@@ -637,7 +628,7 @@ smtp_relay_room(struct smtp_tx *tx)
 	if (!tx->is_blocked || tx->body.bytes > relay_bound(tx) - SMTP_CUT_BYTES / 2)
 		return;
 	tx->is_blocked = false;
-	arm_data(s);
+	smtp_session_arm_data(s);
 	CHECK(s->conn != NULL);
 	tcp_conn_resume(s->conn);
 }

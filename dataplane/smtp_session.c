@@ -52,6 +52,24 @@ arm_command(struct smtp_session *s)
 	smtp_timer_set(s->smtp, &s->timer, smtp_session_settings(s)->timeouts_command_s * 1000ull);
 }
 
+// A peer that keeps every single limit by sending a byte now and then still meets the last one.
+void
+smtp_session_arm_data(struct smtp_session *s)
+{
+	const struct policy_settings *set = smtp_session_settings(s);
+
+	if (s->is_broken)
+		return; // its end is due
+	uint64_t ms = set->timeouts_data_block_s * 1000ull;
+	if (s->tx != NULL) {
+		uint64_t end_us = s->tx->mail_us + set->timeouts_message_s * 1000000ull;
+		uint64_t now_us = s->smtp->now_us;
+
+		ms = MIN(ms, now_us < end_us ? (end_us - now_us) / 1000 : 0);
+	}
+	smtp_timer_set(s->smtp, &s->timer, ms);
+}
+
 // --- replies ---
 
 static void
@@ -355,6 +373,7 @@ smtp_session_settle(struct smtp_session *s)
 	CHECK(!wheel_is_set(&s->timer.node));
 	smtp_list_removed(s->smtp, s);
 	list_remove(&s->smtp->session_list, &s->node);
+	clients_leave(&s->smtp->clients, s->client);
 	pool_put(&s->smtp->sessions, s);
 }
 
@@ -631,7 +650,7 @@ session_id(struct smtp *s)
 }
 
 struct smtp_session *
-smtp_session_open(struct smtp_listener *l, struct tcp_conn *c)
+smtp_session_open(struct smtp_listener *l, struct tcp_conn *c, uint32_t client)
 {
 	struct smtp *smtp = l->smtp;
 	struct smtp_session *s = pool_get(&smtp->sessions);
@@ -640,6 +659,7 @@ smtp_session_open(struct smtp_listener *l, struct tcp_conn *c)
 	*s = (struct smtp_session){
 		.magic = SMTP_SESSION_MAGIC, .state = SMTP_COMMAND, .smtp = smtp, .conn = c};
 	s->listener = l->index;
+	s->client = client;
 	s->start_us = smtp->now_us;
 	s->timer.kind = SMTP_TIMER_SESSION;
 	wheel_node_init(&s->timer.node);

@@ -28,6 +28,7 @@
 
 #include "control/base/list.h"
 #include "control/base/wheel.h"
+#include "dataplane/clients.h"
 #include "dataplane/smtp.h"
 #include "dataplane/smtp_backend.h"
 #include "dataplane/smtp_command.h"
@@ -105,6 +106,7 @@ struct smtp_session {
 	uint32_t errors;   // protocol errors so far
 	uint32_t commands; // counted ones, and those refused for now or by the backend
 	uint32_t tx_count;
+	uint32_t client; // whose session it is, in smtp.clients
 	struct smtp *smtp;
 	struct tcp_conn *conn; // NULL: gone or forgotten
 	struct smtp_tx *tx;
@@ -143,6 +145,8 @@ struct smtp {
 	uint32_t policy_now; // slot
 	struct smtp_policy_slot policy[SMTP_POLICIES_MAX];
 	struct pool sessions, lines, txs, backends;
+	struct clients clients;
+	enum shed_level shed;
 	struct list session_list;
 	struct smtp_listener listener[POLICY_LISTENERS_MAX];
 	struct smtp_hop hop[SMTP_HOPS_MAX];
@@ -155,6 +159,7 @@ struct smtp {
 };
 
 // --- smtp.c: tables ---
+bool smtp_is_pressed(const struct smtp *s); // nothing new is begun
 const struct policy_use *smtp_policy_now(const struct smtp *s);
 void smtp_policy_unpin(struct smtp_tx *tx);
 uint64_t smtp_now_ms(const struct smtp *s);
@@ -164,12 +169,14 @@ void smtp_list_removed(struct smtp *s, struct smtp_session *gone); // keeps the 
 
 // --- smtp_session.c: life, replies ---
 extern const struct tcp_user_ops smtp_session_ops, smtp_refused_ops;
-struct smtp_session *must_use smtp_session_open(struct smtp_listener *l,
-						struct tcp_conn *c); // NULL: refused
-void smtp_session_fire(struct smtp_session *s);                      // its timer; settles
+// NULL: refused. `client` is taken over.
+struct smtp_session *must_use smtp_session_open(struct smtp_listener *l, struct tcp_conn *c,
+						uint32_t client);
+void smtp_session_fire(struct smtp_session *s);   // its timer; settles
 void smtp_session_settle(struct smtp_session *s); // frees what has ended: last thing of every entry
-void smtp_session_wait(struct smtp_session *s);   // no input is taken until smtp_session_go_on
-void smtp_session_go_on(struct smtp_session *s);  // next command; ends if the client has
+void smtp_session_arm_data(struct smtp_session *s); // the next piece of the message is waited for
+void smtp_session_wait(struct smtp_session *s);     // no input is taken until smtp_session_go_on
+void smtp_session_go_on(struct smtp_session *s);    // next command; ends if the client has
 // Ends: OnDisconnect, transaction closed. With linger: FIN, input thrown away for a while.
 void smtp_session_end(struct smtp_session *s, enum disconnect_reason why, bool linger);
 void smtp_session_reply(struct smtp_session *s, const struct smtp_reply *r);

@@ -46,8 +46,7 @@ tx_drop(struct smtp_tx *tx)
 	CHECK(tx->backend == NULL);
 	CHECK(tx->scan == NULL);
 	if (tx->is_blocked && s->conn != NULL) {
-		smtp_timer_set(s->smtp, &s->timer,
-			       smtp_session_settings(s)->timeouts_data_block_s * 1000ull);
+		smtp_session_arm_data(s);
 		tcp_conn_resume(s->conn);
 	}
 	tx->is_blocked = false;

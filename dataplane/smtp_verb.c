@@ -120,7 +120,11 @@ check_mail(struct smtp_session *s, struct smtp_command *cmd)
 		return no;
 	if (cmd->size > size_max)
 		return &too_large;
-	if (chunk_pool_is_low(s->smtp->chunks) || scanner_free_count(s->smtp->scanner) == 0) {
+	if (smtp_is_pressed(s->smtp)) {
+		COUNT(s->smtp->counters, SHED_MESSAGES);
+		return &no_memory;
+	}
+	if (scanner_free_count(s->smtp->scanner) == 0) {
 		COUNT(s->smtp->counters, SHED_MEMORY);
 		return &no_memory;
 	}
@@ -204,7 +208,11 @@ check_data(struct smtp_session *s, struct smtp_command *cmd)
 		return NULL;
 	if (s->tx->ev.rcpt_count == 0)
 		return &no_recipients;
-	if (chunk_pool_is_low(s->smtp->chunks) || scanner_free_count(s->smtp->scanner) == 0) {
+	if (smtp_is_pressed(s->smtp)) {
+		COUNT(s->smtp->counters, SHED_MESSAGES);
+		return &no_memory;
+	}
+	if (scanner_free_count(s->smtp->scanner) == 0) {
 		COUNT(s->smtp->counters, SHED_MEMORY);
 		return &no_memory;
 	}
@@ -239,8 +247,7 @@ effect_data(struct smtp_session *s, struct smtp_command *cmd)
 	tx->phase = TX_BODY;
 	smtp_data_init(&tx->data);
 	s->state = SMTP_DATA;
-	smtp_timer_set(s->smtp, &s->timer,
-		       smtp_session_settings(s)->timeouts_data_block_s * 1000ull);
+	smtp_session_arm_data(s);
 	smtp_session_say(s, 354, "", "Start mail input; end with <CRLF>.<CRLF>");
 }
 

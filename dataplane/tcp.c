@@ -141,6 +141,13 @@ tcp_conn_count(const struct tcp *t)
 	return t->conns.used;
 }
 
+uint32_t
+tcp_conn_max(const struct tcp *t)
+{
+	OBJ_CHECK(t, TCP_MAGIC);
+	return t->conns_max;
+}
+
 void
 tcp_ready(struct tcp_conn *c)
 {

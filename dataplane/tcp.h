@@ -122,6 +122,7 @@ uint32_t tcp_work(struct tcp *t);
 // itself.
 uint64_t tcp_next_ms(const struct tcp *t);
 uint32_t tcp_conn_count(const struct tcp *t);
+uint32_t tcp_conn_max(const struct tcp *t);
 // How hard the worker is pressed (shed.h): from SHED_COOKIES on SYNs are answered without memory,
 // from SHED_SHRINK on windows do not grow, from SHED_DROP on SYNs are dropped.
 void tcp_shed(struct tcp *t, enum shed_level level);

@@ -8,13 +8,15 @@
 #include <string.h>
 
 #define WORKER_MAGIC 0x4b524f57u
-#define WORKER_TIMERS 256u // timers that fire in one turn, in TCP and in SMTP each
-#define WORKER_COMMANDS 4u // commands that are taken in one turn
+#define WORKER_TIMERS 256u    // timers that fire in one turn, in TCP and in SMTP each
+#define WORKER_STOCK_US 1000u // between two looks at what is used
+#define WORKER_COMMANDS 4u    // commands that are taken in one turn
 
 struct worker {
 	uint32_t magic;
 	uint32_t index, cpu;
 	uint32_t iface_count;
+	uint32_t sessions_max;
 	struct net_iface iface[NET_IFACES_MAX];
 	const struct policy_use *policy; // in force for new transactions
 	struct counters *counters;
@@ -22,6 +24,11 @@ struct worker {
 	struct region_worker_state *state;
 	struct mem_source *mem;
 	uint64_t loops;
+	struct shed shed;
+	uint64_t stock_us;  // when stock was taken last
+	uint64_t turn_us;   // when the turn before began
+	uint32_t loop_us16; // duration of busy turns, smoothed, sixteenths of a microsecond
+	bool was_busy;
 	struct net *net;
 	struct tcp *tcp;
 	struct smtp *smtp;
@@ -108,7 +115,7 @@ static bool
 open_smtp(struct worker *w, const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 {
 	struct ipaddr addr[NET_IFACES_MAX] = {0};
-	const struct smtp_args args = {
+	struct smtp_args args = {
 		.tcp = w->tcp,
 		.chunks = &w->chunks,
 		.scanner = w->scanner,
@@ -123,6 +130,7 @@ open_smtp(struct worker *w, const struct worker_args *a, uint64_t now_us, struct
 		.trace_ctx = a->trace_ctx,
 	};
 
+	memcpy(args.secret, a->secret, sizeof(args.secret));
 	for (uint32_t i = 0; i < w->iface_count; i++)
 		addr[i] = w->iface[i].addr[0].addr;
 	w->smtp = smtp_open(&args, now_us, why);
@@ -165,6 +173,8 @@ worker_open(const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 	w->policy = w->offered = a->policy;
 	w->generation = a->policy->generation;
 	w->counters = a->counters;
+	w->sessions_max = a->policy->view.settings->machine_sessions_max;
+	w->turn_us = now_us;
 	w->commands = a->commands;
 	w->state = a->state;
 	w->mem = a->mem;
@@ -270,6 +280,58 @@ poll_commands(struct worker *w)
 	return count;
 }
 
+static uint32_t
+permille(uint64_t used, uint64_t cap)
+{
+	return cap == 0 ? 0 : (uint32_t)(used * 1000 / cap);
+}
+
+// Invariant 5: who gives way, and when.
+static void
+take_stock(struct worker *w, uint64_t now_us)
+{
+	static const enum counter raised[SHED_RESOURCES] = {
+		[SHED_FRAMES] = COUNTER_PRESSED_FRAMES,     [SHED_CHUNKS] = COUNTER_PRESSED_CHUNKS,
+		[SHED_SESSIONS] = COUNTER_PRESSED_SESSIONS, [SHED_CONNS] = COUNTER_PRESSED_CONNS,
+		[SHED_LOOP] = COUNTER_PRESSED_LOOP,
+	};
+	struct shed_use use = {0};
+	enum shed_level before = w->shed.level;
+
+	w->stock_us = now_us;
+	for (uint32_t i = 0; i < w->iface_count; i++) {
+		struct port *p = w->iface[i].port;
+		if (p->ops->use != NULL)
+			use.of[SHED_FRAMES] = MAX(use.of[SHED_FRAMES], p->ops->use(p));
+	}
+	use.of[SHED_CHUNKS] = permille(w->chunks.pool.used, w->chunks.pool.cap);
+	use.of[SHED_SESSIONS] = permille(smtp_session_count(w->smtp), w->sessions_max);
+	use.of[SHED_CONNS] = permille(tcp_conn_count(w->tcp), tcp_conn_max(w->tcp));
+	use.of[SHED_LOOP] = w->loop_us16 / 16;
+	if (!shed_update(&w->shed, &use, now_us))
+		return;
+	if (w->shed.level > before)
+		counter_add(&w->counters->v[raised[w->shed.cause]], 1);
+	counter_add(&w->counters->shed_level, w->shed.level - w->counters->shed_level);
+	tcp_shed(w->tcp, w->shed.level);
+	smtp_shed(w->smtp, w->shed.level);
+}
+
+// A busy turn ends where the next one begins: nothing lies between them. After an idle one the core
+// may have slept.
+static void
+measure_turn(struct worker *w, uint64_t now_us)
+{
+	uint64_t us = now_us - w->turn_us;
+
+	w->turn_us = now_us;
+	if (!w->was_busy)
+		return;
+	uint32_t bucket = us == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(us);
+	counter_add(&w->counters->loop[MIN(bucket, LOOP_BUCKETS - 1u)], 1);
+	w->loop_us16 += (uint32_t)MIN(us, 1000000u) - w->loop_us16 / 16;
+}
+
 // What the main thread may free: see worker_policy_uses. False: nothing but the newest is in use.
 static bool
 publish_policies(struct worker *w)
@@ -313,6 +375,9 @@ uint32_t
 worker_poll(struct worker *w, uint64_t now_us, uint64_t wall_us)
 {
 	OBJ_CHECK(w, WORKER_MAGIC);
+	measure_turn(w, now_us);
+	if (now_us - w->stock_us >= WORKER_STOCK_US)
+		take_stock(w, now_us);
 	w->report.wall_us = wall_us;
 	net_run(w->net, now_us);
 	// TCP and the sessions take the time before they get segments.
@@ -324,6 +389,7 @@ worker_poll(struct worker *w, uint64_t now_us, uint64_t wall_us)
 	work += poll_commands(w);
 	work += poll_policy(w);
 	w->loops++;
+	w->was_busy = work > 0;
 	COUNT(w->counters, LOOPS);
 	if (work > 0) {
 		COUNT(w->counters, LOOPS_BUSY);

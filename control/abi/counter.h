@@ -14,12 +14,17 @@ enum counter {
 	COUNTER_COUNT
 };
 
+// Bucket i of the loop histogram: turns that took less than 2^i us, and not less than half of it.
+#define LOOP_BUCKETS 24
+
 struct counters {
 	uint64_t v[COUNTER_COUNT];
 	uint64_t events[EVENT_COUNT];                // times raised
 	uint64_t actions[AGENT_COUNT][ACTION_COUNT]; // decisions
 	// gauges
 	uint64_t sessions_open, backends_open, chunks_used, chunks_cap, connections_open;
+	uint64_t shed_level;         // enum shed_level, 0: not pressed
+	uint64_t loop[LOOP_BUCKETS]; // busy turns, by duration: 1 us, 2 us, 4 us ..
 };
 
 static inline void
