@@ -118,7 +118,13 @@ $(RUNNERS): $(B)/test/%: $(B)/test/%.o $(call obj,$(UNIT_AREA_plane))
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(UNIT_LINK_plane)
 	@echo "  LINK $@"
 
-tests: $(UNIT) $(FUZZ_BINS) $(RUNNERS) all ## build what `make test` runs
+# Programs of the end-to-end tests that are too fast or too many for Python: attackers and clients.
+LOAD    := $(patsubst test/%.c,$(B)/test/%,$(wildcard test/load/*.c))
+$(LOAD): $(B)/test/%: $(B)/test/%.o $(call obj,$(BASE))
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^
+	@echo "  LINK $@"
+
+tests: $(UNIT) $(FUZZ_BINS) $(RUNNERS) $(LOAD) all ## build what `make test` runs
 test: tests ## layers, headers, units, scripts, seeds, simulation: no root, no hugepages
 	$(Q)test/make-test.sh $(B)
 asan ubsan cov: ## make test in that variant
