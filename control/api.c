@@ -420,16 +420,74 @@ force_poll(struct api_call *c)
 	}
 }
 
+// --- calls that wait for workers ---
+
+bool
+api_ask_workers(struct api_call *c, struct command *command,
+		void (*on_record)(struct api_call *c, const struct logrec *r),
+		void (*on_end)(struct api_call *c))
+{
+	struct api *a = c->api;
+
+	CHECK(on_record != NULL && on_end != NULL);
+	(void)plane_check(a->plane, a->now_ms);
+	uint32_t workers = plane_workers(a->plane, a->region);
+	if (workers == 0) {
+		api_error(c, "the dataplane is %s: there are no sessions",
+			  plane_state_name(a->plane, a->region));
+		return false;
+	}
+	c->request = ++a->request_last;
+	command->request = c->request;
+	for (uint32_t w = 0; w < workers; w++) {
+		struct ring ring;
+		if (!region_commands(a->region, w, &ring) || !ring_put(&ring, command))
+			api_warning(c, "worker %u takes no commands: its sessions are missing", w);
+		else
+			c->workers_left |= 1ull << w;
+	}
+	c->on_record = on_record;
+	c->on_end = on_end;
+	c->wait = API_WAIT_SESSIONS;
+	c->deadline_ms = a->now_ms + API_WAIT_MS;
+	return true;
+}
+
+static void
+workers_record(struct api_call *c, uint32_t worker, const struct logrec *r)
+{
+	CHECK(worker < REGION_WORKERS_MAX);
+	if (r->kind == LOGREC_SESSION_END) {
+		c->workers_left &= ~(1ull << worker);
+		return;
+	}
+	c->on_record(c, r);
+	// A long list may take longer, as long as it goes on; the limit on rows ends it.
+	c->deadline_ms = c->api->now_ms + API_WAIT_MS;
+}
+
+static void
+workers_end(struct api_call *c)
+{
+	for (uint32_t w = 0; w < REGION_WORKERS_MAX; w++) {
+		if ((c->workers_left >> w & 1) != 0)
+			api_warning(c, "worker %u has not answered in full within %u ms", w,
+				    API_WAIT_MS);
+	}
+	c->on_end(c);
+}
+
 void
 api_session_record(void *api, uint32_t worker, const struct logrec *r)
 {
 	struct api *a = api;
 
 	CHECK(a != NULL && r != NULL);
+	api_watch_record(a, r);
 	for (uint32_t i = 0; i < ARRAY_LEN(a->call); i++) {
 		struct api_call *c = &a->call[i];
 		if (c->is_used && c->wait == API_WAIT_SESSIONS && c->request == r->request)
-			api_session_row(c, worker, r);
+			workers_record(c, worker, r);
 	}
 }
 
@@ -440,6 +498,7 @@ api_poll(struct api *a, uint64_t now_ms)
 
 	CHECK(a != NULL);
 	a->now_ms = now_ms;
+	api_watch_poll(a);
 	for (uint32_t i = 0; i < ARRAY_LEN(a->call); i++) {
 		struct api_call *c = &a->call[i];
 		if (!c->is_used)
@@ -450,7 +509,7 @@ api_poll(struct api *a, uint64_t now_ms)
 		} else if (c->wait == API_WAIT_FORCE) {
 			force_poll(c);
 		} else if (c->workers_left == 0 || now_ms >= c->deadline_ms) {
-			api_session_done(c);
+			workers_end(c);
 			call_finish(c);
 		}
 		waiting += c->is_used;
@@ -462,6 +521,7 @@ void
 api_fini(struct api *a)
 {
 	CHECK(a != NULL);
+	api_watch_fini(a);
 	for (uint32_t i = 0; i < ARRAY_LEN(a->call); i++) {
 		if (a->call[i].is_used)
 			call_free(&a->call[i]);

@@ -16,12 +16,14 @@
 #include <stdio.h>
 
 #include "control/events.h"
+#include "control/pcapng.h"
 #include "control/plane.h"
 #include "control/runtime.h"
 #include "control/server.h"
 
 #define API_WAIT_MS 1000    // for workers to follow a change, or to list their sessions
 #define API_ROWS_MAX 50000u // of a list in one answer
+#define API_ANOMALIES_MAX 64u
 #define API_BRACKETS_MAX 64 // opening brackets and braces in a request
 
 enum api_exit { API_OK = 0, API_REFUSED = 1, API_USAGE = 2 };
@@ -45,7 +47,20 @@ struct api_call {
 	uint64_t deadline_ms;
 	uint64_t request;      // API_WAIT_SESSIONS: number of the command
 	uint64_t workers_left; // a bit a worker that has not ended its list
-	char *done;            // API_WAIT_FORCE: what was done, for the answer; ours
+	void (*on_record)(struct api_call *c, const struct logrec *r);
+	void (*on_end)(struct api_call *c); // all have ended, or the time is over
+	char *done;                         // API_WAIT_FORCE: what was done, for the answer; ours
+};
+
+// What the workers tell besides answers (api_watch.c): anomalies, and the frames of a capture.
+struct api_watch {
+	json_t *anomaly[API_ANOMALIES_MAX]; // the newest last; ours
+	uint32_t anomaly_count;
+	struct pcapng file; // of the capture that runs
+	uint64_t request, end_ms;
+	char path[256];
+	uint8_t frame[PCAPNG_FRAME_MAX]; // the parts that have come
+	uint32_t frame_size;
 };
 
 // What handlers may reach. Everything is borrowed from main.c.
@@ -59,6 +74,7 @@ struct api {
 	const char *run_dir, *state_dir;
 	uint64_t started_ms, now_ms;
 	uint64_t request_last;
+	struct api_watch watch;
 	struct api_call call[SERVER_CLIENTS_MAX];
 };
 
@@ -107,6 +123,15 @@ void api_table(struct api_call *c, const json_t *rows, const struct api_column *
 #include "control/command.def"
 #undef COMMAND
 
-// Of a call that waits for session rows (api_session.c): more came; the time is over.
-void api_session_row(struct api_call *c, uint32_t worker, const struct logrec *r);
-void api_session_done(struct api_call *c);
+// For handlers: sends the command to every worker; on_record and on_end follow. False: there is
+// none, the error says so.
+must_use bool api_ask_workers(struct api_call *c, struct command *command,
+			      void (*on_record)(struct api_call *c, const struct logrec *r),
+			      void (*on_end)(struct api_call *c));
+json_t *api_session_json(const struct logrec *r, bool json); // api_session.c
+// "90s", "30m", "12h", "7d", "4w" in seconds (api_ip.c). Without a unit it would be a guess.
+must_use bool api_duration_parse(const char *text, uint64_t *out);
+// api_watch.c: a record that no call waits for; the capture's end.
+void api_watch_record(struct api *a, const struct logrec *r);
+void api_watch_poll(struct api *a);
+void api_watch_fini(struct api *a);

@@ -8,9 +8,8 @@
 
 #define FOR_MAX_S (100ull * 365 * 86400)
 
-// "90s", "30m", "12h", "7d", "4w": seconds. Without a unit it would be a guess, so it is refused.
-static bool
-duration_parse(const char *text, uint64_t *out)
+bool
+api_duration_parse(const char *text, uint64_t *out)
 {
 	static const struct {
 		char unit;
@@ -44,7 +43,7 @@ expiry_arg(struct api_call *c, uint64_t *out)
 		return false;
 	}
 	if (in != NULL) {
-		if (!duration_parse(in, &duration_s)) {
+		if (!api_duration_parse(in, &duration_s)) {
 			api_error(c,
 				  "--for %s: a number with a unit is wanted: 90s, 30m, 12h, 7d, 4w",
 				  in);

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// api_session: `postern session list`: asks every worker, collects rows until all have said that
-// they are through or the time is over.
+// api_session: `postern session list`.
 #include "control/api.h"
-
-#include <string.h>
 
 // A row has the keys of the message log that make sense for a session: it is formatted as a line
 // and read back, which also takes care of texts that are not UTF-8. The worker writes the state as
 // evidence.
-static json_t *
-session_json(const struct logrec *r, bool json)
+json_t *
+api_session_json(const struct logrec *r, bool json)
 {
 	static const char *const no_sense[] = {"event", "agent",    "action",
 					       "rule",  "evidence", "reply"};
@@ -30,49 +27,16 @@ session_json(const struct logrec *r, bool json)
 	return row;
 }
 
-void
-api_session_list(struct api_call *c)
+static void
+list_record(struct api_call *c, const struct logrec *r)
 {
-	struct api *a = c->api;
-	struct command command = {.kind = COMMAND_SESSION_LIST};
-
-	(void)plane_check(a->plane, a->now_ms);
-	uint32_t workers = plane_workers(a->plane, a->region);
-	if (workers == 0) {
-		api_error(c, "the dataplane is %s: there are no sessions to list",
-			  plane_state_name(a->plane, a->region));
-		return;
-	}
-	c->data = json_array();
-	c->request = ++a->request_last;
-	command.request = c->request;
-	for (uint32_t w = 0; w < workers; w++) {
-		struct ring ring;
-		if (!region_commands(a->region, w, &ring) || !ring_put(&ring, &command))
-			api_warning(c, "worker %u takes no commands: its sessions are missing", w);
-		else
-			c->workers_left |= 1ull << w;
-	}
-	c->wait = API_WAIT_SESSIONS;
-	c->deadline_ms = a->now_ms + API_WAIT_MS;
+	CHECK(c->data != NULL);
+	if (r->kind == LOGREC_SESSION && json_array_size(c->data) < API_ROWS_MAX)
+		(void)json_array_append_new(c->data, api_session_json(r, c->json));
 }
 
-void
-api_session_row(struct api_call *c, uint32_t worker, const struct logrec *r)
-{
-	CHECK(c->wait == API_WAIT_SESSIONS && c->data != NULL);
-	CHECK(worker < REGION_WORKERS_MAX);
-	if (r->kind == LOGREC_SESSION_END) {
-		c->workers_left &= ~(1ull << worker);
-	} else if (json_array_size(c->data) < API_ROWS_MAX) {
-		(void)json_array_append_new(c->data, session_json(r, c->json));
-		// A long list may take longer, as long as it goes on; the limit on rows ends it.
-		c->deadline_ms = c->api->now_ms + API_WAIT_MS;
-	}
-}
-
-void
-api_session_done(struct api_call *c)
+static void
+list_end(struct api_call *c)
 {
 	static const struct api_column columns[] = {
 		{"session", "SESSION"}, {"client", "CLIENT"}, {"direction", "DIRECTION"},
@@ -81,16 +45,22 @@ api_session_done(struct api_call *c)
 		{"age", "AGE S"},
 	};
 
-	CHECK(c->wait == API_WAIT_SESSIONS && c->data != NULL);
-	for (uint32_t w = 0; w < REGION_WORKERS_MAX; w++) {
-		if ((c->workers_left >> w & 1) != 0)
-			api_warning(c, "worker %u has not listed all its sessions within %u ms", w,
-				    API_WAIT_MS);
-	}
 	if (json_array_size(c->data) == API_ROWS_MAX)
 		api_warning(c, "only the first %u sessions", API_ROWS_MAX);
 	if (json_array_size(c->data) == 0)
 		api_printf(c, "no sessions\n");
 	else
 		api_table(c, c->data, columns, ARRAY_LEN(columns));
+}
+
+void
+api_session_list(struct api_call *c)
+{
+	struct command command = {.kind = COMMAND_SESSION_LIST};
+
+	c->data = json_array();
+	if (!api_ask_workers(c, &command, list_record, list_end)) {
+		json_decref(c->data);
+		c->data = NULL;
+	}
 }

@@ -138,7 +138,8 @@ record_take(struct events *e, uint32_t worker, const struct logrec *r)
 	}
 	if (r->kind == LOGREC_MESSAGE)
 		log_writer_put(e->log, r);
-	else if (r->kind == LOGREC_SESSION || r->kind == LOGREC_SESSION_END)
+	else if (r->kind == LOGREC_SESSION || r->kind == LOGREC_SESSION_END ||
+		 r->kind == LOGREC_HALF || r->kind == LOGREC_TRACE || r->kind == LOGREC_FRAME)
 		e->session(e->ctx, worker, r);
 	else if (r->kind == LOGREC_BACKEND && r->reply_code <= LOGREC_BACKEND_UP)
 		backend_take(e, worker, r);

@@ -17,7 +17,7 @@
 #define EVENTS_BACKENDS_MAX 64u // of all policies held; beyond it the one heard of longest ago goes
 #define EVENTS_SAY_MS 3000u     // between two operator lines about one backend
 
-// A LOGREC_SESSION or LOGREC_SESSION_END; `worker` is the ring it came from.
+// A LOGREC_SESSION, LOGREC_SESSION_END or a raw one; `worker` is the ring it came from.
 typedef void (*events_session_fn)(void *ctx, uint32_t worker, const struct logrec *r);
 
 enum events_state { EVENTS_UNKNOWN, EVENTS_UP, EVENTS_DOWN };

@@ -27,6 +27,8 @@ net_open(const struct net_args *args)
 	n->mem = args->mem;
 	n->port_is_mine = args->port_is_mine;
 	n->ctx = args->ctx;
+	n->capture = args->capture;
+	n->capture_ctx = args->capture_ctx;
 	for (uint32_t i = 0; i < n->iface_count; i++) {
 		const struct net_iface *from = &args->ifaces[i];
 		CHECK(from->port != NULL);
@@ -102,6 +104,7 @@ net_input(struct net *n, uint32_t iface, const struct frame *f)
 {
 	OBJ_CHECK(n, NET_MAGIC);
 	CHECK(!n->seg_is_open);
+	n->rx = span_of(f->data, f->len);
 	eth_input(n, iface, f);
 }
 
@@ -191,6 +194,11 @@ net_seg_put(void *ctx, const struct tcp_path *path, uint32_t size)
 	memcpy(seg + 16, &sum, 2);
 	n->seg.len = ETH_HEADER + IP_HEADER + size;
 	n->seg_is_open = false;
+	if (unlikely(n->seg_is_wanted)) {
+		n->seg_is_wanted = false;
+		eth_fill(n->seg.data, n->seg_mac, n->iface[n->seg_iface].port->mac, ETH_IPV4);
+		n->capture(n->capture_ctx, span_of(n->seg.data, n->seg.len), true);
+	}
 	net_frame_put(n, n->seg_iface, &n->seg, n->seg_mac, ETH_IPV4);
 }
 
@@ -239,7 +247,22 @@ net_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *la
 	return true;
 }
 
+static void
+net_capture(void *ctx, bool is_ours)
+{
+	struct net *n = ctx;
+
+	OBJ_CHECK(n, NET_MAGIC);
+	if (n->capture == NULL)
+		return;
+	if (is_ours)
+		n->seg_is_wanted = true; // it has no header and no checksum yet
+	else
+		n->capture(n->capture_ctx, n->rx, false);
+}
+
 const struct tcp_net_ops net_tcp_ops = {
+	.capture = net_capture,
 	.seg_get = net_seg_get,
 	.seg_put = net_seg_put,
 	.port_is_mine = net_port_is_mine,

@@ -51,6 +51,9 @@ struct net_args {
 	// Does a flow's reply come to this worker? NULL: yes (one worker).
 	bool (*port_is_mine)(void *ctx, const struct tcp_path *path);
 	void *ctx;
+	// A frame of a connection that is captured, as on the wire.
+	void (*capture)(void *ctx, struct span frame, bool is_ours);
+	void *capture_ctx;
 };
 
 struct net *must_use net_open(const struct net_args *args);

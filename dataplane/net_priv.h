@@ -41,9 +41,13 @@ struct net {
 	struct tcp *tcp; // the worker's; net_bind_tcp
 	bool (*port_is_mine)(void *ctx, const struct tcp_path *path);
 	void *ctx;
+	void (*capture)(void *ctx, struct span frame, bool is_ours);
+	void *capture_ctx;
+	struct span rx;   // the frame that is being looked at
 	uint64_t echo_us; // GCRA: the time that is booked up to
 	// The one segment in construction, between seg_get and seg_put.
 	bool seg_is_open;
+	bool seg_is_wanted; // by a capture
 	uint16_t seg_iface;
 	uint32_t seg_size;
 	uint8_t seg_mac[6];

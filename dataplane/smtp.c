@@ -266,6 +266,7 @@ smtp_open(const struct smtp_args *args, uint64_t now_us, struct strbuf *why)
 	s->scanner = args->scanner;
 	s->counters = args->counters;
 	s->report = args->report;
+	s->trace_ring = args->trace_ring != NULL ? args->trace_ring : &trace_off;
 	s->mem = args->mem;
 	s->trace = args->trace;
 	s->trace_ctx = args->trace_ctx;
@@ -316,53 +317,6 @@ smtp_close(struct smtp **sp)
 	*sp = NULL;
 }
 
-// --- session lists ---
-
-void
-smtp_session_list(struct smtp *s, uint64_t request)
-{
-	if (s->list_count == SMTP_LISTS_MAX) {
-		// Nobody asks eight times at once in earnest; the answer is an empty list.
-		smtp_log_row_end(s, request);
-		return;
-	}
-	s->list_request[s->list_count++] = request;
-}
-
-void
-smtp_list_removed(struct smtp *s, struct smtp_session *gone)
-{
-	if (s->list_is_begun && s->list_next == &gone->node)
-		s->list_next = gone->node.next;
-}
-
-static uint32_t
-smtp_list_run(struct smtp *s)
-{
-	if (s->list_count == 0)
-		return 0;
-	if (!s->list_is_begun) {
-		s->list_next = s->session_list.head.next;
-		s->list_is_begun = true;
-	}
-	uint32_t rows = 0;
-	while (rows < SMTP_LIST_STEP && s->list_next != &s->session_list.head) {
-		struct smtp_session *ses = CONTAINER_OF(s->list_next, struct smtp_session, node);
-		OBJ_CHECK(ses, SMTP_SESSION_MAGIC);
-		s->list_next = s->list_next->next;
-		smtp_log_row(ses, s->list_request[0]);
-		rows++;
-	}
-	if (s->list_next == &s->session_list.head) {
-		smtp_log_row_end(s, s->list_request[0]);
-		s->list_is_begun = false;
-		s->list_count--;
-		for (uint32_t i = 0; i < s->list_count; i++)
-			s->list_request[i] = s->list_request[i + 1];
-	}
-	return rows + 1;
-}
-
 uint32_t
 smtp_session_count(const struct smtp *s)
 {
@@ -378,7 +332,7 @@ smtp_run(struct smtp *s, uint64_t now_us, uint64_t wall_us, uint32_t most)
 	s->now_us = now_us;
 	s->wall_us = wall_us;
 	uint32_t work = wheel_run(&s->wheel, smtp_now_ms(s), most, smtp_fire, s);
-	work += smtp_list_run(s);
+	work += smtp_ask_run(s);
 	__atomic_store_n(&s->counters->sessions_open, s->session_list.count, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->counters->backends_open, s->backends.used, __ATOMIC_RELAXED);
 	return work;
@@ -387,5 +341,5 @@ smtp_run(struct smtp *s, uint64_t now_us, uint64_t wall_us, uint32_t most)
 uint64_t
 smtp_next_ms(const struct smtp *s)
 {
-	return s->list_count > 0 ? smtp_now_ms(s) : wheel_next_ms(&s->wheel);
+	return s->ask_count > 0 ? smtp_now_ms(s) : wheel_next_ms(&s->wheel);
 }

@@ -32,6 +32,7 @@ struct smtp_args {
 	struct scanner *scanner;
 	struct counters *counters;
 	struct report *report;
+	struct trace *trace_ring; // NULL: none
 	struct mem_source *mem;
 	const struct policy_use *policy; // the first one; listeners and hops are read from it
 	const struct ipaddr *iface_addr; // local address of each policy port, for the listeners
@@ -55,6 +56,18 @@ void smtp_policy(struct smtp *s, const struct policy_use *p);
 uint64_t smtp_policy_oldest(const struct smtp *s); // generation that is still in use
 // The generations in use: that of new transactions and those that older ones hold; 0: none.
 void smtp_policy_held(const struct smtp *s, uint64_t held[SMTP_POLICIES_MAX]);
-// Writes one LOGREC_SESSION a session, then LOGREC_SESSION_END, spread over several smtp_run calls.
-void smtp_session_list(struct smtp *s, uint64_t request);
+// Answered with records into the event ring, spread over several smtp_run calls, the last one
+// LOGREC_SESSION_END: LIST: one LOGREC_SESSION a session; SHOW: that of one session, its
+// connections (LOGREC_HALF) and what happened lately (LOGREC_TRACE); CAPTURE: its row, and from
+// then on LOGREC_FRAMEs (`ms` long; 0: no more).
+enum smtp_ask_kind { SMTP_ASK_LIST, SMTP_ASK_SHOW, SMTP_ASK_CAPTURE };
+
+struct smtp_ask {
+	enum smtp_ask_kind kind;
+	uint64_t request, session, ms;
+};
+
+void smtp_session_ask(struct smtp *s, const struct smtp_ask *q);
+// A frame of the captured session, either half.
+void smtp_captured(struct smtp *s, struct span frame, bool is_ours);
 uint32_t smtp_session_count(const struct smtp *s);

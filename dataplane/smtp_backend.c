@@ -155,6 +155,11 @@ backend_lose(struct smtp_backend *b, enum smtp_lost why, enum backend_exit how)
 		backend_fault(b, why, &out);
 		smtp_hop_failed(b->smtp, b->hop, strbuf_span(&out));
 	}
+	if (tx != NULL) {
+		smtp_capture_half(tx, b->conn, false);
+		if (!early && !stale)
+			smtp_anomaly(tx->session);
+	}
 	b->tx = NULL;
 	backend_leave(b, how);
 	if (tx == NULL)
@@ -349,6 +354,7 @@ smtp_backend_take(struct smtp_hop *h, struct smtp_tx *tx, bool fresh)
 	b->tx_count++;
 	b->tx = tx;
 	tx->backend = b;
+	smtp_capture_half(tx, b->conn, true);
 	return true;
 }
 
@@ -373,6 +379,7 @@ smtp_backend_release(struct smtp_tx *tx)
 	struct smtp_backend *b = tx->backend;
 	OBJ_CHECK(b, SMTP_BACKEND_MAGIC);
 	CHECK(b->tx == tx);
+	smtp_capture_half(tx, b->conn, false);
 	tx->backend = NULL;
 	b->tx = NULL;
 	if (b->state < BACKEND_READY && backend_settings(b)->timeouts_backend_idle_s > 0 &&

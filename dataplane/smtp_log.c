@@ -164,6 +164,34 @@ smtp_log_row(struct smtp_session *s, uint64_t request)
 }
 
 void
+smtp_log_raw(struct smtp_session *s, struct logrec *r, enum logrec_kind kind, uint64_t request)
+{
+	log_begin(r, s, EVENT_CONNECT);
+	r->kind = (uint8_t)kind;
+	r->request = request;
+}
+
+// A frame that does not fit into one record goes on in the next.
+void
+smtp_captured(struct smtp *s, struct span frame, bool is_ours)
+{
+	struct logrec r;
+
+	if (s->captured == NULL)
+		return;
+	for (uint32_t at = 0; at < frame.n; at += LOGREC_RAW_MAX) {
+		struct span part = span_sub(frame, at, LOGREC_RAW_MAX);
+
+		smtp_log_raw(s->captured, &r, LOGREC_FRAME, s->capture_request);
+		r.bytes = frame.n;
+		r.reply_code = is_ours;
+		r.cut = at + part.n < frame.n;
+		logrec_raw_set(&r, part);
+		(void)report_put(s->report, &r);
+	}
+}
+
+void
 smtp_log_row_end(struct smtp *s, uint64_t request)
 {
 	struct logrec r;

@@ -94,6 +94,7 @@ smtp_session_reply(struct smtp_session *s, const struct smtp_reply *r)
 	struct strbuf b;
 	strbuf_init(&b, mem, sizeof(mem));
 	smtp_reply_format(r, &b);
+	trace_number(s->smtp->trace_ring, &s->trace_last, TRACE_SMTP_REPLY, r->code);
 	session_write(s, strbuf_span(&b));
 }
 
@@ -331,6 +332,7 @@ smtp_session_end(struct smtp_session *s, enum disconnect_reason why, bool linger
 {
 	if (s->state == SMTP_LINGER || s->state == SMTP_ENDED)
 		return;
+	trace_number(s->smtp->trace_ring, &s->trace_last, TRACE_SMTP_END, why);
 	session_leave(s, why);
 	if (s->conn == NULL)
 		return;
@@ -371,7 +373,7 @@ smtp_session_settle(struct smtp_session *s)
 	CHECK(s->tx == NULL);
 	CHECK(s->line == NULL && s->delayed == NULL);
 	CHECK(!wheel_is_set(&s->timer.node));
-	smtp_list_removed(s->smtp, s);
+	smtp_ask_removed(s->smtp, s);
 	list_remove(&s->smtp->session_list, &s->node);
 	clients_leave(&s->smtp->clients, s->client);
 	pool_put(&s->smtp->sessions, s);
@@ -589,6 +591,8 @@ session_gone(void *user, struct tcp_conn *c, enum tcp_gone why)
 	struct smtp_session *s = user;
 	OBJ_CHECK(s, SMTP_SESSION_MAGIC);
 	CHECK(s->conn == c);
+	if (why == TCP_GONE_TIMEOUT)
+		smtp_anomaly(s);
 	s->conn = NULL;
 	enum disconnect_reason reason =
 		why == TCP_GONE_TIMEOUT ? DISCONNECT_TIMEOUT : DISCONNECT_REMOTE;

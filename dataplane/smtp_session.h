@@ -43,8 +43,8 @@
 #define SMTP_REPLY_BACKLOG (16u << 10) // replies that the client has not taken: beyond it we wait
 #define SMTP_CUT_BYTES (256u << 10)    // held beyond hold_bytes_max before the client has to wait
 #define SMTP_RCPT_TEXT_SIZE 640        // recipients joined for the log
-#define SMTP_LISTS_MAX 8               // session lists under way
-#define SMTP_LIST_STEP 32              // rows of one smtp_run
+#define SMTP_ASKS_MAX 8                // questions under way
+#define SMTP_ASK_ROWS 32               // sessions listed in one smtp_run
 
 enum smtp_state { SMTP_COMMAND, SMTP_DATA, SMTP_WAIT, SMTP_TARPIT, SMTP_LINGER, SMTP_ENDED };
 
@@ -106,7 +106,8 @@ struct smtp_session {
 	uint32_t errors;   // protocol errors so far
 	uint32_t commands; // counted ones, and those refused for now or by the backend
 	uint32_t tx_count;
-	uint32_t client; // whose session it is, in smtp.clients
+	uint32_t trace_last; // of trace.h
+	uint32_t client;     // whose session it is, in smtp.clients
 	struct smtp *smtp;
 	struct tcp_conn *conn; // NULL: gone or forgotten
 	struct smtp_tx *tx;
@@ -150,11 +151,14 @@ struct smtp {
 	struct list session_list;
 	struct smtp_listener listener[POLICY_LISTENERS_MAX];
 	struct smtp_hop hop[SMTP_HOPS_MAX];
-	// session lists under way: the first is served; next NULL: not begun
-	uint64_t list_request[SMTP_LISTS_MAX];
-	uint32_t list_count;
-	struct list_node *list_next;
-	bool list_is_begun;
+	// Questions under way: the first is served.
+	struct smtp_ask ask[SMTP_ASKS_MAX];
+	uint32_t ask_count;
+	bool ask_is_begun;
+	struct list_node *ask_next;    // the session to look at next
+	struct smtp_session *captured; // NULL: none
+	uint64_t capture_request, capture_end_us, anomaly_us;
+	struct trace *trace_ring;
 	struct wheel wheel;
 };
 
@@ -165,7 +169,6 @@ void smtp_policy_unpin(struct smtp_tx *tx);
 uint64_t smtp_now_ms(const struct smtp *s);
 void smtp_timer_set(struct smtp *s, struct smtp_timer *t, uint64_t in_ms);
 void smtp_timer_stop(struct smtp *s, struct smtp_timer *t);
-void smtp_list_removed(struct smtp *s, struct smtp_session *gone); // keeps the list cursor sound
 
 // --- smtp_session.c: life, replies ---
 extern const struct tcp_user_ops smtp_session_ops, smtp_refused_ops;
@@ -237,7 +240,17 @@ void smtp_relay_rcpt_refused(struct smtp_tx *tx,
 void smtp_edit_build(const struct smtp_tx *tx, const char *scl, const char *action,
 		     struct strbuf *out, struct strbuf *named);
 
+// --- smtp_ask.c ---
+uint32_t smtp_ask_run(struct smtp *s);
+void smtp_ask_removed(struct smtp *s, struct smtp_session *gone); // keeps the cursor sound
+// A backend connection is lent to the transaction, or given back.
+void smtp_capture_half(struct smtp_tx *tx, struct tcp_conn *c, bool is_lent);
+void smtp_anomaly(struct smtp_session *s); // it ends as it should not: what is known is told
+
 // --- smtp_log.c ---
+// The head of a raw record about a session.
+void smtp_log_raw(struct smtp_session *s, struct logrec *r, enum logrec_kind kind,
+		  uint64_t request);
 void smtp_log_refusal(struct smtp_session *s, enum event ev, const struct verdict *v);
 void smtp_log_message(struct smtp_session *s, enum event ev, enum action action,
 		      const struct verdict *v, const char *evidence);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "control/base/bytes.h"
 #include "dataplane/smtp_session.h"
 
 #define VERB_EARLY 1u
@@ -392,6 +393,9 @@ smtp_verb_run(struct smtp_session *s, struct span line)
 	struct smtp_command cmd;
 	CHECK(s->state == SMTP_COMMAND);
 	COUNT(s->smtp->counters, COMMANDS);
+	if (line.n >= 4) // the verb, or what stands in its place
+		trace_number(s->smtp->trace_ring, &s->trace_last, TRACE_SMTP_COMMAND,
+			     load_be32(line.p));
 	smtp_command_parse(line, &cmd);
 	if (cmd.verb == SMTP_VERB_KNOWN) {
 		// Without the arguments: AUTH's may be a password.

@@ -37,6 +37,7 @@ tcp_open(const struct tcp_args *a)
 	t->magic = TCP_MAGIC;
 	t->chunks = a->chunks;
 	t->counters = a->counters;
+	t->trace = a->trace != NULL ? a->trace : &trace_off;
 	t->net = a->net;
 	t->net_ctx = a->net_ctx;
 	t->conns_max = a->conns_max;

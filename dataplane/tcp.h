@@ -18,6 +18,7 @@
 #include "control/base/mem.h"
 #include "dataplane/chunk.h"
 #include "dataplane/shed.h"
+#include "dataplane/trace.h"
 
 #define TCP_HEADER_MAX 60
 #define TCP_LISTENERS_MAX 16
@@ -74,6 +75,9 @@ struct tcp_net_ops {
 	// MTU there; false: no route, or no nth address.
 	bool (*route)(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr,
 		      uint16_t *side, uint16_t *mtu);
+	// The segment that has just come in (false) or that is being made (true) is of a connection
+	// that is captured; NULL: nobody can have one.
+	void (*capture)(void *ctx, bool is_ours);
 };
 
 struct tcp_args {
@@ -85,6 +89,7 @@ struct tcp_args {
 	uint16_t mtu;       // for the MSS that we offer
 	struct chunk_pool *chunks;
 	struct counters *counters;
+	struct trace *trace; // NULL: none
 	struct mem_source *mem;
 	const struct tcp_net_ops *net;
 	void *net_ctx;
@@ -146,3 +151,7 @@ void tcp_conn_abort(struct tcp_conn *c);            // RST now; gone(CLOSED) fol
 void tcp_conn_forget(struct tcp_conn *c);
 const struct tcp_path *tcp_conn_path(const struct tcp_conn *c);
 struct tcp *tcp_conn_tcp(struct tcp_conn *c);
+// For people who look at a connection: all but is_backend is filled in.
+void tcp_conn_half(const struct tcp_conn *c, struct trace_half *h);
+uint32_t tcp_conn_trace(const struct tcp_conn *c);         // its newest record, 0: none
+void tcp_conn_capture(struct tcp_conn *c, bool is_wanted); // frames go to tcp_net_ops.capture

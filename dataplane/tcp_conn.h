@@ -97,6 +97,7 @@ enum tcp_flag {
 	TF_USED = 1u << 21,    // has had a user, so tcp_conn_forget is what took it away
 	TF_BLOCKED = 1u << 22, // found no frame: in the blocked list, not the ready list
 	TF_WSCALE = 1u << 23,  // window scaling negotiated
+	TF_CAPTURE = 1u << 24, // its frames are wanted
 };
 
 struct tcp_conn {
@@ -161,8 +162,9 @@ struct tcp_conn {
 	struct {
 		uint32_t start, end;
 	} sacked[TCP_SACKED_MAX]; // what the peer holds above snd_una, ascending
+	uint32_t trace_last;      // of trace.h
 };
-static_assert(sizeof(struct tcp_conn) == 6 * CACHE_LINE, "six lines");
+static_assert(sizeof(struct tcp_conn) <= 448, "seven lines");
 static_assert(offsetof(struct tcp_conn, rcv_nxt) == 1 * CACHE_LINE, "line 1");
 static_assert(offsetof(struct tcp_conn, sndq) == 2 * CACHE_LINE, "line 2");
 static_assert(offsetof(struct tcp_conn, timer) == 3 * CACHE_LINE, "line 3");
@@ -184,6 +186,7 @@ struct tcp {
 	uint64_t now_us, now_ms;
 	struct chunk_pool *chunks;
 	struct counters *counters;
+	struct trace *trace;
 	const struct tcp_net_ops *net;
 	void *net_ctx;
 	uint32_t conns_max, window_bytes, keepalive_s;
@@ -289,6 +292,10 @@ void tcp_ready(struct tcp_conn *c);
 void tcp_enter_time_wait(struct tcp_conn *c);
 void tcp_finish(struct tcp_conn *c); // both FINs acknowledged, no TIME_WAIT
 bool tcp_challenge_allowed(struct tcp *t);
+
+// tcp_info.c
+void tcp_trace_in(struct tcp_conn *c, const struct tcp_seg *s);
+void tcp_trace_out(struct tcp_conn *c, const uint8_t *header, uint32_t len); // a whole TCP header
 
 // tcp_seg.c
 must_use bool tcp_seg_parse(struct tcp_seg *s, struct span raw);

@@ -387,6 +387,7 @@ tcp_input(struct tcp *t, const struct tcp_path *path, struct span raw)
 	__builtin_prefetch(&c->snd_chunk_seq);
 	OBJ_CHECK(c, TCP_CONN_MAGIC);
 	CHECK(!tcp_is_dead(c));
+	tcp_trace_in(c, &s);
 	switch (c->state) {
 	case TCPS_SYN_SENT:
 		in_syn_sent(c, &s);

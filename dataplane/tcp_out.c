@@ -137,6 +137,7 @@ out_segment(struct tcp_conn *c, uint32_t seq, uint32_t len, uint8_t flags)
 	memcpy(p + TCP_HEADER_MIN, opt, opt_len);
 	if (len > 0)
 		out_copy(c, seq, p + TCP_HEADER_MIN + opt_len, len);
+	tcp_trace_out(c, p, len);
 	t->net->seg_put(t->net_ctx, &c->path, size);
 	COUNT(t->counters, TCP_OUT);
 	c->last_send_ms = t->now_ms32;

@@ -37,6 +37,7 @@ struct worker {
 	bool has_old_policies; // transactions may still hold some
 	struct chunk_pool chunks;
 	struct report report;
+	struct trace trace;
 	// What other threads touch: a line of its own.
 	const struct policy_use *offered __attribute__((aligned(CACHE_LINE)));
 	uint64_t generation; // of `policy`; stored after `held`
@@ -55,6 +56,14 @@ mtu_of(const struct worker *w)
 	return mtu;
 }
 
+static void
+capture_frame(void *ctx, struct span frame, bool is_ours)
+{
+	struct worker *w = ctx;
+
+	smtp_captured(w->smtp, frame, is_ours);
+}
+
 // A session may hold two connections, its own and its backend's; the fourth part is for those that
 // are closing while their session is gone already.
 static bool
@@ -68,6 +77,8 @@ open_network(struct worker *w, const struct worker_args *a)
 		.mem = w->mem,
 		.port_is_mine = a->port_is_mine,
 		.ctx = a->port_ctx,
+		.capture = capture_frame,
+		.capture_ctx = w,
 	};
 	struct tcp_args tcp = {
 		.conns_max = 4 * s->machine_sessions_max,
@@ -77,6 +88,7 @@ open_network(struct worker *w, const struct worker_args *a)
 		.mtu = mtu_of(w),
 		.chunks = &w->chunks,
 		.counters = w->counters,
+		.trace = &w->trace,
 		.mem = w->mem,
 		.net = &net_tcp_ops,
 	};
@@ -121,6 +133,7 @@ open_smtp(struct worker *w, const struct worker_args *a, uint64_t now_us, struct
 		.scanner = w->scanner,
 		.counters = w->counters,
 		.report = &w->report,
+		.trace_ring = &w->trace,
 		.mem = w->mem,
 		.policy = w->policy,
 		.iface_addr = addr,
@@ -182,7 +195,8 @@ worker_open(const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 		.events = a->events, .counters = a->counters, .worker = (uint8_t)a->index};
 	uint32_t chunks = a->policy->view.settings->machine_chunks;
 	w->has_chunks = chunk_pool_init(&w->chunks, w->mem, chunks);
-	if (!w->has_chunks || !open_network(w, a) || !open_scanner(w, a)) {
+	if (!w->has_chunks || !trace_init(&w->trace, w->mem) || !open_network(w, a) ||
+	    !open_scanner(w, a)) {
 		strbuf_addf(
 			why,
 			"no memory for worker %u: lower machine.chunks, sessions_max or scans_max",
@@ -224,6 +238,7 @@ worker_close(struct worker **wp)
 	if (w->tcp != NULL)
 		tcp_close(&w->tcp);
 	net_close(&w->net);
+	trace_fini(&w->trace);
 	if (w->has_chunks)
 		chunk_pool_fini(&w->chunks);
 	w->magic = 0;
@@ -257,6 +272,23 @@ poll_rx(struct worker *w)
 	return total;
 }
 
+static void
+ask_sessions(struct worker *w, const struct command *c)
+{
+	static const enum smtp_ask_kind kind[COMMAND_COUNT] = {
+		[COMMAND_SESSION_LIST] = SMTP_ASK_LIST,
+		[COMMAND_SESSION_SHOW] = SMTP_ASK_SHOW,
+		[COMMAND_SESSION_CAPTURE] = SMTP_ASK_CAPTURE,
+	};
+	const struct smtp_ask q = {.kind = kind[c->kind],
+				   .request = c->request,
+				   .session = c->argument[0],
+				   .ms = MIN(c->argument[1], COMMAND_CAPTURE_MS_MAX)};
+
+	CHECK(c->kind < COMMAND_COUNT);
+	smtp_session_ask(w->smtp, &q);
+}
+
 static uint32_t
 poll_commands(struct worker *w)
 {
@@ -270,7 +302,9 @@ poll_commands(struct worker *w)
 		COUNT(w->counters, COMMANDS_CONTROL);
 		switch (c.kind) { // another process wrote it: any value is possible
 		case COMMAND_SESSION_LIST:
-			smtp_session_list(w->smtp, c.request);
+		case COMMAND_SESSION_SHOW:
+		case COMMAND_SESSION_CAPTURE:
+			ask_sessions(w, &c);
 			break;
 		default:
 			COUNT(w->counters, COMMANDS_CONTROL_BAD);
@@ -379,6 +413,7 @@ worker_poll(struct worker *w, uint64_t now_us, uint64_t wall_us)
 	if (now_us - w->stock_us >= WORKER_STOCK_US)
 		take_stock(w, now_us);
 	w->report.wall_us = wall_us;
+	w->trace.now_us = now_us;
 	net_run(w->net, now_us);
 	// TCP and the sessions take the time before they get segments.
 	uint32_t work = tcp_run(w->tcp, now_us, WORKER_TIMERS);

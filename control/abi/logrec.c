@@ -82,6 +82,20 @@ logrec_get(const struct logrec *r, enum logrec_field f)
 	return span_sub(span_of(r->text, sizeof(r->text)), off, r->len[f]);
 }
 
+void
+logrec_raw_set(struct logrec *r, struct span s)
+{
+	CHECK(s.n <= sizeof(r->text));
+	memcpy(r->text, s.p, s.n);
+	r->len[0] = (uint16_t)s.n;
+}
+
+struct span
+logrec_raw(const struct logrec *r)
+{
+	return span_of(r->text, MIN(r->len[0], sizeof(r->text)));
+}
+
 const char *
 logrec_field_name(enum logrec_field f)
 {

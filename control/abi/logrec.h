@@ -11,6 +11,7 @@
 #include "control/base/ipaddr.h"
 
 #define LOGREC_SIZE 1024
+#define LOGREC_RAW_MAX (LOGREC_SIZE - 96u)
 
 // Text fields, in the order in which they are stored; names are the keys of the JSON line.
 #define LOGREC_FIELDS(X)                                                                           \
@@ -38,6 +39,10 @@ enum logrec_kind {
 	// logrec_backend, the rule its name, the evidence why it is down. Sent at each change, and
 	// repeated with the probes, so that a posternd that has just started knows soon.
 	LOGREC_BACKEND,
+	// Raw ones: bytes instead of texts, see logrec_raw.
+	LOGREC_HALF,  // struct trace_half of a session that was asked for
+	LOGREC_TRACE, // struct trace_rec, the newest first; `request` 0: an anomaly, told unasked
+	LOGREC_FRAME, // a frame of a captured session: `bytes` its length, `reply_code` 1: ours
 	LOGREC_KIND_COUNT
 };
 
@@ -72,4 +77,7 @@ void logrec_init(struct logrec *r);
 void logrec_set(struct logrec *r, enum logrec_field f, struct span s);
 bool logrec_is_valid(const struct logrec *r);
 struct span logrec_get(const struct logrec *r, enum logrec_field f); // of a valid record
+// Raw kinds: up to LOGREC_RAW_MAX bytes. A longer frame goes on in the next record; `cut` says so.
+void logrec_raw_set(struct logrec *r, struct span s);
+struct span logrec_raw(const struct logrec *r); // of a valid record
 const char *logrec_field_name(enum logrec_field f);

@@ -21,7 +21,7 @@
 #include "control/abi/ring.h"
 
 #define REGION_MAGIC 0x314e4f4947455250ull // "PREGION1"
-#define REGION_VERSION 1u
+#define REGION_VERSION 2u
 #define REGION_WORKERS_MAX POLICY_CORES_MAX
 #define REGION_EVENT_SLOTS 8192u
 #define REGION_COMMAND_SLOTS 64u
@@ -29,7 +29,15 @@
 
 enum region_state { REGION_DOWN, REGION_WAITING, REGION_BOOTING, REGION_RUNNING, REGION_FAILED };
 
-enum command_kind { COMMAND_NONE, COMMAND_SESSION_LIST, COMMAND_COUNT };
+enum command_kind {
+	COMMAND_NONE,
+	COMMAND_SESSION_LIST,
+	COMMAND_SESSION_SHOW,    // argument 0: the session
+	COMMAND_SESSION_CAPTURE, // argument 0: the session; 1: for so many ms, 0: end it
+	COMMAND_COUNT
+};
+
+#define COMMAND_CAPTURE_MS_MAX 3600000u
 
 struct command { // 64 bytes
 	uint32_t kind;

@@ -186,12 +186,12 @@ damaged(uint64_t off, const void *bytes, size_t n, int attach_says)
 
 Test(region, damaged_heads)
 {
-	uint32_t one = 1, two = 2, huge = UINT32_MAX;
+	uint32_t one = 1, two = 2, other_version = REGION_VERSION + 1, huge = UINT32_MAX;
 	uint64_t zero = 0, other = 4097;
 #define AT(field) offsetof(struct region_head, field)
 	damaged(AT(magic), &other, 8, -EINVAL);
 	damaged(AT(magic), &zero, 8, -EAGAIN);
-	damaged(AT(version), &two, 4, -EINVAL);
+	damaged(AT(version), &other_version, 4, -EINVAL);
 	damaged(AT(counter_count), &one, 4, -EINVAL);
 	// Of another build: other options or agents, other sizes; 0: from before these fields.
 	damaged(AT(layout), &other, 8, -EINVAL);

@@ -38,6 +38,7 @@ struct bench {
 	int lock_fd; // -1: it does not live
 	bool takes;  // it takes policies
 	uint64_t in_force;
+	struct command command; // the last one that was taken
 };
 
 static const char config_text[] =
@@ -131,7 +132,7 @@ command_take(struct bench *b, uint32_t worker)
 	cr_assert(region_commands(&b->region, worker, &ring));
 	if (!ring_get(&ring, &c))
 		return 0;
-	cr_assert_eq(c.kind, COMMAND_SESSION_LIST);
+	b->command = c;
 	return c.request;
 }
 
@@ -151,6 +152,23 @@ record_send(struct bench *b, uint32_t worker, uint8_t kind, uint64_t request, co
 	logrec_set(&r, LOGREC_HELO, span_str(helo));
 	logrec_set(&r, LOGREC_EVIDENCE, SPAN_LIT("tarpit"));
 	cr_assert(region_events(&b->region, worker, &ring));
+	cr_assert(ring_put(&ring, &r));
+}
+
+static inline void
+raw_send(struct bench *b, uint8_t kind, uint64_t request, struct span raw, bool has_more)
+{
+	struct logrec r;
+	struct ring ring;
+
+	logrec_init(&r);
+	r.kind = kind;
+	r.request = request;
+	r.session_id = 0xabc;
+	r.cut = has_more;
+	cr_assert(ipaddr_parse(SPAN_LIT("192.0.2.5"), &r.client));
+	logrec_raw_set(&r, raw);
+	cr_assert(region_events(&b->region, 0, &ring));
 	cr_assert(ring_put(&ring, &r));
 }
 

@@ -50,6 +50,14 @@ static struct {
 } w;
 
 static void
+ask_list(uint64_t request)
+{
+	const struct smtp_ask q = {.kind = SMTP_ASK_LIST, .request = request};
+
+	smtp_session_ask(w.smtp, &q);
+}
+
+static void
 tap(void *ctx, const struct logrec *r)
 {
 	(void)ctx;
@@ -157,11 +165,11 @@ run(uint32_t times)
 Test(smtp_list, rows_come_in_steps_and_requests_one_after_the_other)
 {
 	sessions_make();
-	smtp_session_list(w.smtp, 7);
-	smtp_session_list(w.smtp, 8);
+	ask_list(7);
+	ask_list(8);
 	cr_assert_eq(smtp_next_ms(w.smtp), w.smtp->now_us / 1000);
 	run(1);
-	cr_assert_eq(w.rows, SMTP_LIST_STEP);
+	cr_assert_eq(w.rows, SMTP_ASK_ROWS);
 	run(3);
 	cr_assert_eq(w.rows, SESSIONS);
 	cr_assert_eq(w.ends, 1);
@@ -175,10 +183,10 @@ Test(smtp_list, rows_come_in_steps_and_requests_one_after_the_other)
 Test(smtp_list, sessions_that_end_meanwhile_do_not_upset_it)
 {
 	sessions_make();
-	smtp_session_list(w.smtp, 7);
+	ask_list(7);
 	run(1);
 	// The one that the list stands at, one before, one behind, and the last.
-	const uint32_t gone[] = {SMTP_LIST_STEP, SMTP_LIST_STEP + 1, 3, SMTP_LIST_STEP + 5,
+	const uint32_t gone[] = {SMTP_ASK_ROWS, SMTP_ASK_ROWS + 1, 3, SMTP_ASK_ROWS + 5,
 				 SESSIONS - 1};
 	for (uint32_t i = 0; i < ARRAY_LEN(gone); i++) {
 		session[gone[i]]->state = SMTP_ENDED;
@@ -192,7 +200,7 @@ Test(smtp_list, sessions_that_end_meanwhile_do_not_upset_it)
 
 Test(smtp_list, no_sessions_give_an_end)
 {
-	smtp_session_list(w.smtp, 7);
+	ask_list(7);
 	run(1);
 	cr_assert_eq(w.rows, 0);
 	cr_assert_eq(w.ends, 1);
