@@ -3,7 +3,7 @@
 """Goodput of our TCP against the Linux kernel's, over a simulated wire; root only, cleans up after itself.
 
     bench/goodput.py BUILD_DIR OUT.json [--full] [--only NAME ..] [--runs N] [--cap SECONDS] [--rate MBIT]
-                     [--jobs N] [--window BYTES] [--seed N] [--cc NAME] [--counters] [--pcap DIR]
+                     [--jobs N] [--window BYTES] [--seed N] [--cc NAME] [--counters] [--verbose] [--pcap DIR]
 
 Per condition and workload, alternating, with the same seeds: Linux -> Linux (the baseline), Linux -> ours
 (rows rx_: the client half) and ours -> Linux (rows tx_: the backend half). A transfer that takes longer
@@ -29,9 +29,11 @@ import time
 
 CLONE_NEWNET = 0x40000000
 SIOCOUTQ = 0x5411
+SO_TIMESTAMPNS = 35
 PORT = 2525
 LEFT, RIGHT, OURS = "10.77.0.1", "10.77.0.2", "10.77.0.3"
 READY_SECONDS = 10
+MANY_RUNS = 3
 BLOCK = memoryview(b"p" * 262144)
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -235,10 +237,54 @@ def kernel_source(ns, address, load, cap_s, cc):
 # --- one transfer -----------------------------------------------------------------------------------
 
 
+class Capture:
+    """tcpdump at one end of the wire.
+
+    A frame reaches our stack and tcpdump one after the other, so an answer may stand in the file before what it
+    answers. One socket anywhere that wants timestamps makes the kernel note when a frame arrived, whoever reads it;
+    by that time the frames can be put in order.
+    """
+
+    def __init__(self, net, ns, path):
+        self.stamps = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.stamps.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self.p = subprocess.Popen(in_ns(net.ns(ns)) + ["tcpdump", "-i", "eth0", "-n", "-s", "0", "-B", "65536", "-w", path,
+                                                       "--time-stamp-precision=nano", "-Z", "root", "tcp"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        said = ""
+        for line in self.p.stderr:
+            if "listening on" in line:
+                return
+            said += line
+        raise RuntimeError("tcpdump: " + said)
+
+    def close(self):
+        """Frames that tcpdump had no room for."""
+        if self.p.returncode is not None:
+            return 0
+        self.stamps.close()
+        self.p.send_signal(signal.SIGINT)
+        said = self.p.communicate(timeout=20)[1]
+        return sum(int(line.split()[0]) for line in said.splitlines() if "dropped by kernel" in line)
+
+
 class Bench:
     def __init__(self, net, args):
         self.net = net
         self.args = args
+        self.captures = []
+        self.dropped = 0  # frames missing in captures
+
+    def captures_open(self, kind, cell, load, seed):
+        if not self.args.pcap:
+            return
+        for ns in ("left", "right" if kind == "base" else "ours"):
+            name = "%s_%s_%s_%d_%s.pcap" % (kind, load.name, cell.name, seed, ns)
+            self.captures.append(Capture(self.net, ns, os.path.join(self.args.pcap, name)))
+
+    def captures_close(self):
+        while self.captures:
+            self.dropped += self.captures.pop().close()
 
     def wire(self, cell, other, seed):
         rate_kbit = self.args.rate * 1000
@@ -264,6 +310,7 @@ class Bench:
         """Mbit/s of payload, and whether all of it arrived before the cap."""
         wire = self.wire(cell, "right" if kind == "base" else "ours", seed)
         try:
+            self.captures_open(kind, cell, load, seed)
             if kind == "base":
                 sink = KernelSink(self.net.ns("right"), RIGHT, load.size)
                 try:
@@ -274,11 +321,13 @@ class Bench:
                 sink = self.peer("sink", load)
                 try:
                     acked, seconds, done = kernel_source(self.net.ns("left"), OURS, load, self.args.cap, self.args.cc)
+                    self.captures_close()  # while somebody answers
                 finally:
                     end(sink)
             else:
                 acked, seconds, done = self.ours_to_kernel(load)
         finally:
+            self.captures_close()
             said = end(wire)
         if self.args.verbose:
             print("# %s %s %s seed %d: %.1f s, %d of %d done; wire %s" % (kind, cell.name, load.name, seed, seconds,
@@ -289,8 +338,9 @@ class Bench:
         sink = KernelSink(self.net.ns("left"), LEFT, load.size)
         try:
             source = self.peer("source", load)
-            said = source.communicate(timeout=self.args.cap + READY_SECONDS)[0]
-            result = json.loads(said)
+            result = json.loads(source.stdout.readline())
+            self.captures_close()  # while it lingers
+            source.communicate(timeout=READY_SECONDS)
             if result["failed"]:
                 raise RuntimeError("%d connections failed" % result["failed"])
             return result["bytes"], result["us"] / 1e6, result["done"]
@@ -303,7 +353,8 @@ class Bench:
         for load in LOADS:
             seen = {"base": [], "rx": [], "tx": []}
             whole = {"base": True, "rx": True, "tx": True}
-            for r in range(self.args.runs):
+            # The last of many connections decides, and chance decides which: more runs, they are short.
+            for r in range(self.args.runs * (MANY_RUNS if load.conns > 1 else 1)):
                 for kind in ("base", "rx", "tx"):
                     try:
                         mbit, complete = self.transfer(kind, cell, load, self.args.seed + r)
@@ -333,10 +384,10 @@ def worker_cell(args, cell):
     return Bench(worker_net, args).cell(cell)
 
 
-def clean_up(pid):
-    """Namespaces of this run, by name; what runs in them ends first, by id."""
+def clean_up(run_name):
+    """Namespaces of one run, by name; what runs in them ends first, by id."""
     for name in os.listdir("/run/netns") if os.path.isdir("/run/netns") else []:
-        if not name.startswith("pst-gp%d-" % pid):
+        if not name.startswith("pst-%s-" % run_name):
             continue
         pids = subprocess.run(["ip", "netns", "pids", name], stdout=subprocess.PIPE, text=True, check=False).stdout
         for p in pids.split():
@@ -382,6 +433,7 @@ def arguments():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--cc", default="cubic", help="congestion control of the kernels")
     p.add_argument("--counters", action="store_true")
+    p.add_argument("--pcap", help="a directory for captures at both ends of each transfer")
     p.add_argument("--verbose", action="store_true")
     args = p.parse_args()
     args.runs = args.runs or (3 if args.full else 1)
@@ -404,9 +456,10 @@ def main():
             if cells:
                 rows += measure(args, cells, min(jobs, len(cells)))
     finally:
-        clean_up(os.getpid())
+        clean_up("gp%d" % os.getpid())
     write(rows, args.out)
     sys.exit(0 if all(base > 0 and ours > 0 for _, ours, base, _ in rows) else 1)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -52,6 +52,7 @@ RULES = {
     "sack-shape": "blocks are not empty, do not overlap, lie within what was sent, above the ACK (first of D-SACK not)",
     "sack-received": "a block covers bytes that have arrived",
     "sack-newest": "the first block holds the segment that caused the ACK",
+    "sack-missing": "what arrives out of order within the edge is reported (who is short of memory may throw it away)",
     "dsack": "a D-SACK names bytes that arrived twice",
     "ts-missing": "timestamps, once agreed, are on every segment but RST",
     "ts-unasked": "no timestamps unless both ends sent them on SYN",
@@ -367,7 +368,11 @@ class Checker:
         # The segments of the last burst may be answered one by one.
         late = [x for x in me.newest if s.time - x[2] <= self.slack] or list(me.newest)[-1:]
         late = [x for x in late if x[0] >= ack]
-        if blocks and not is_dsack and late and not any(blocks[0][0] <= x[0] and x[1] <= blocks[0][1] for x in late):
+        if not blocks or is_dsack or not late:
+            return
+        if not any(start <= x[0] and x[1] <= end for x in late for start, end in blocks):
+            self.fail(n, "sack-missing", "%d..%d, ACK %d" % (late[-1][:2] + (ack,)))
+        elif not any(blocks[0][0] <= x[0] and x[1] <= blocks[0][1] for x in late):
             self.fail(n, "sack-newest", "%d..%d is first, %d..%d came last" % (blocks[0] + late[-1][:2]))
 
     @staticmethod
@@ -416,8 +421,8 @@ class Checker:
     def overdue(self, flow, now):
         """What an end should have answered before `now`."""
         for address, me in flow.side.items():
-            if not self.is_ours(address[0]) or me.is_reset:
-                continue
+            if not flow.has_syn or not self.is_ours(address[0]) or me.is_reset:
+                continue  # what is left of an earlier connection may be nobody's by now
             if me.owed is not None and now - me.owed[0] > self.slack:
                 self.fail(me.owed[1], "ack-ooo", "no answer within %d ms" % ((now - me.owed[0]) * 1000))
                 me.owed = None

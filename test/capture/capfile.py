@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Capture files (pcap, pcapng) and the frames in them: what capcheck.py reads, and what its self-test writes.
 
-read_capture gives (seconds, bytes) of each frame; parse gives the TCP segment in a frame (Ethernet, up to two VLAN
+read_capture gives (seconds, bytes) of each frame, by time; parse gives the TCP segment in a frame (Ethernet, up to two VLAN
 tags, IPv4, IPv6 with extension headers), or None. A frame that lies about its lengths is reported in `bad`.
 """
 import collections
@@ -24,6 +24,11 @@ class BadCapture(Exception):
 def read_capture(path):
     with open(path, "rb") as f:
         data = f.read()
+    # Frames of several processors are not always written in their order.
+    return sorted(read_frames(data), key=lambda frame: frame[0])
+
+
+def read_frames(data):
     if len(data) < 24:
         raise BadCapture("too short for a capture file")
     if struct.unpack("<I", data[:4])[0] == SECTION:

@@ -280,6 +280,7 @@ DOCTORS = [  # rule, what is done
     ("sack-shape", on("f sacked", sack=[(AT[5], AT[6]), (AT[5] + 9, AT[6])])),
     ("sack-received", on("f sacked", sack=[(AT[5] - 1, AT[6]), (AT[3], AT[4])])),
     ("sack-newest", on("f sacked", sack=[(AT[3], AT[4]), (AT[5], AT[6])])),
+    ("sack-missing", on("f sacked", sack=[(AT[3], AT[4])])),
     ("dsack", on("e acked", sack=[(AT[4], AT[5])])),
     ("dsack", on("e dsacked", sack=[(AT[4], AT[5] + 1)])),
     ("ts-missing", without_option("banner", "ts")),

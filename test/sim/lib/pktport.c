@@ -123,7 +123,7 @@ socket_bind(struct pktport *p, const char *interface)
 	// Without the right for the larger buffers the usual ones have to do.
 	(void)setsockopt(p->fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
 	(void)setsockopt(p->fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
-	(void)setsockopt(p->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on));
+	// Without PACKET_QDISC_BYPASS: frames that leave that way are seen by no tcpdump.
 	return setsockopt(p->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)) == 0 &&
 	       bind(p->fd, (struct sockaddr *)&to, sizeof(to)) == 0;
 }

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What our TCP puts on the wire, held against the RFCs: captures of transfers to and from the Linux kernel.
+
+The wire of bench/goodput.py, clean, lossy and reordering, with tcpdump at both ends. Our segments are judged in
+the capture at our end (test/capture/capcheck.py); the kernel's, at its end, are counted for comparison, because a
+checker that the kernel cannot please is wrong. E2E_KEEP_PCAP=DIR keeps the captures.
+"""
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [HERE, os.path.join(ROOT, "bench"), os.path.join(ROOT, "test", "capture")]
+sys.dont_write_bytecode = True
+import capcheck  # noqa: E402
+import capfile  # noqa: E402
+import goodput  # noqa: E402
+from e2e import Run, check  # noqa: E402
+
+LOADS = [goodput.Load("2mb", 1, 2 << 20), goodput.Load("20x50kb", 20, 50 << 10)]
+CELLS = [goodput.Cell("clean", 0, 20, 0), goodput.Cell("loss3", 3, 20, 0), goodput.Cell("reorder", 0, 20, 5000)]
+NAME = "cap%d" % os.getpid()
+TOLERATED = {"sack-missing"}  # reassembly is bounded (TCP_OOO_CHUNKS_MAX), also when the window is larger
+
+
+def judge(path, address):
+    checker = capcheck.Checker([capcheck.address_of(address)])
+    last = 0
+    for number, (time, data) in enumerate(capfile.read_capture(path), 1):
+        checker.frame(number, time, data)
+        last = time
+    checker.finish(last)
+    return checker
+
+
+def transfers(bench, directory, kind, cell, load):
+    mbit, complete = bench.transfer(kind, cell, load, 1)
+    check(complete, "the transfer did not end within the cap (%.2f Mbit/s)" % mbit)
+    check(bench.dropped == 0, "tcpdump lost %d frames" % bench.dropped)
+    name = os.path.join(directory, "%s_%s_%s_1_" % (kind, load.name, cell.name))
+    ours, linux = judge(name + "ours.pcap", goodput.OURS), judge(name + "left.pcap", goodput.LEFT)
+    print("# %s %s %s: %.2f Mbit/s, %d segments of ours; the kernel's %d show %r" % (
+        kind, load.name, cell.name, mbit, ours.segments, linux.segments, dict(linux.counts)))
+    check(ours.segments > 0, "nothing of ours was captured")
+    for frame, rule, text in ours.found[:20]:
+        print("# frame %d: %s: %s" % (frame, rule, text))
+    check(not set(ours.counts) - TOLERATED, "violations: %r" % dict(ours.counts))
+
+
+def main():
+    run = Run()
+    with contextlib.ExitStack() as stack:
+        directory = os.environ.get("E2E_KEEP_PCAP") or stack.enter_context(tempfile.TemporaryDirectory())
+        args = argparse.Namespace(build=os.path.join(ROOT, "build", os.environ.get("VARIANT", "release")), cap=60,
+                                  rate=100, window=1 << 20, cc="cubic", counters=False, verbose=False, pcap=directory)
+        net = goodput.Net(NAME, args)
+        stack.callback(goodput.clean_up, NAME)
+        net.open()
+        bench = goodput.Bench(net, args)
+        for cell in CELLS:
+            for load in LOADS:
+                for kind, what in (("rx", "Linux to us"), ("tx", "us to Linux")):
+                    run.test("%s, %s, %s" % (what, load.name, cell.name),
+                             lambda k=kind, c=cell, l=load: transfers(bench, directory, k, c, l))
+    run.finish()
+
+
+main()
