@@ -134,6 +134,7 @@ class Checker:
         self.flows = {}
         self.found = []          # (frame, rule, text)
         self.counts = collections.Counter()
+        self.seen = collections.Counter()  # what the judged did that is not seen in every capture
         self.segments = 0
 
     def fail(self, frame, rule, text):
@@ -269,6 +270,7 @@ class Checker:
             is_probe = size == 1 and first <= peer.edge
             if not is_probe:
                 self.fail(n, "beyond-edge", "to %d, edge %d" % (first + size, peer.edge))
+        self.seen["rexmit"] += bool(size and first < me.sent_end)
         old = me.stream[first - 1:first - 1 + size]
         if size and first >= 1 and old != s.data[:len(old)]:
             self.fail(n, "rexmit-differs", "bytes from %d" % first)
@@ -354,6 +356,7 @@ class Checker:
         first = blocks[0]
         # RFC 2883: the first block is below the ACK, or within the second.
         is_dsack = first[0] < ack or len(blocks) > 1 and blocks[1][0] <= first[0] and first[1] <= blocks[1][1]
+        self.seen["dsack" if is_dsack else "sack"] += 1
         if is_dsack:
             if first[0] >= first[1] or not me.twice.holds(*first):
                 self.fail(n, "dsack", "%d..%d did not arrive twice" % first)
@@ -460,8 +463,8 @@ def check_file(path, args):
     for frame, rule, text in checker.found:
         print("%s:%d: %s: %s" % (path, frame, rule, text))
     total = sum(checker.counts.values())
-    print("# %s: %d segments judged in %d flows, %d violations%s" % (
-        path, checker.segments, len(checker.flows), total,
+    print("# %s: %d segments judged in %d flows, %s; %d violations%s" % (
+        path, checker.segments, len(checker.flows), dict(checker.seen), total,
         "" if not total else " (" + ", ".join("%s %d" % c for c in sorted(checker.counts.items())) + ")"))
     if checker.segments == 0:
         print("%s: nothing to judge" % path)

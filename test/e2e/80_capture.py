@@ -43,9 +43,12 @@ def transfers(bench, directory, kind, cell, load):
     check(bench.dropped == 0, "tcpdump lost %d frames" % bench.dropped)
     name = os.path.join(directory, "%s_%s_%s_1_" % (kind, load.name, cell.name))
     ours, linux = judge(name + "ours.pcap", goodput.OURS), judge(name + "left.pcap", goodput.LEFT)
-    print("# %s %s %s: %.2f Mbit/s, %d segments of ours; the kernel's %d show %r" % (
-        kind, load.name, cell.name, mbit, ours.segments, linux.segments, dict(linux.counts)))
+    print("# %s %s %s: %.2f Mbit/s, %d segments of ours, %r; the kernel's %d show %r" % (
+        kind, load.name, cell.name, mbit, ours.segments, dict(ours.seen), linux.segments, dict(linux.counts)))
     check(ours.segments > 0, "nothing of ours was captured")
+    if cell.loss_percent:  # or it shows nothing
+        wanted = "sack" if kind == "rx" else "rexmit"
+        check(ours.seen[wanted] > 0, "no " + wanted + " in the capture")
     for frame, rule, text in ours.found[:20]:
         print("# frame %d: %s: %s" % (frame, rule, text))
     check(not set(ours.counts) - TOLERATED, "violations: %r" % dict(ours.counts))
