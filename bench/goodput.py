@@ -27,6 +27,10 @@ import sys
 import threading
 import time
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import goodput_mail  # noqa: E402
+
 CLONE_NEWNET = 0x40000000
 SIOCOUTQ = 0x5411
 SO_TIMESTAMPNS = 35
@@ -42,6 +46,9 @@ Load = collections.namedtuple("Load", "name conns size")
 LOADS = [Load("20mb", 1, 20 << 20), Load("50x100kb", 50, 100 << 10)]
 FULL = [Cell("loss%d_rtt%d" % (loss, rtt), loss, rtt, 0) for rtt in (1, 20, 100) for loss in (0, 1, 3, 10)]
 FULL += [Cell("reorder_rtt20", 0, 20, 5000), Cell("reorder_loss1_rtt20", 1, 20, 5000)]
+# Whose 20 MB end within the cap: a mail has no part that would count.
+MAIL_FULL = ["loss0_rtt1", "loss1_rtt1", "loss0_rtt20", "loss1_rtt20", "loss0_rtt100", "reorder_rtt20"]
+MAIL_SHORT = ["loss0_rtt20"]
 SHORT = ["loss0_rtt1", "loss0_rtt20", "loss1_rtt20", "loss3_rtt1", "reorder_rtt20"]
 
 
@@ -287,15 +294,20 @@ class Bench:
             self.dropped += self.captures.pop().close()
 
     def wire(self, cell, other, seed):
+        return self.net.start_ready("wire", os.path.join(self.args.build, "test/sim/simwire"), "--a", "left", "--b", other,
+                                    *self.impairments(cell, seed))
+
+    def impairments(self, cell, seed):
+        """As arguments of simwire."""
         rate_kbit = self.args.rate * 1000
         queue = max(256, rate_kbit * cell.rtt_ms // 8 // 1500)  # one bandwidth-delay product, beyond the pipe
         delay_us = cell.rtt_ms * 500
         pipe = rate_kbit * delay_us // 8000 // 1500 if rate_kbit else 16384
-        command = ["--a", "left", "--b", other, "--delay-us", delay_us, "--loss-ppm", cell.loss_percent * 10000,
+        command = ["--delay-us", delay_us, "--loss-ppm", cell.loss_percent * 10000,
                    "--rate-kbit", rate_kbit, "--queue-frames", queue + pipe, "--seed", seed]
         if cell.reorder_us:
             command += ["--reorder-ppm", 10000, "--reorder-us", cell.reorder_us]
-        return self.net.start_ready("wire", os.path.join(self.args.build, "test/sim/simwire"), *map(str, command))
+        return [str(c) for c in command]
 
     def peer(self, role, load):
         command = [os.path.join(self.args.build, "test/sim/simpeer"), "--if", "eth0", "--addr", OURS, "--peer", LEFT,
@@ -333,6 +345,22 @@ class Bench:
             print("# %s %s %s seed %d: %.1f s, %d of %d done; wire %s" % (kind, cell.name, load.name, seed, seconds,
                                                                           done, load.conns, said.strip()), flush=True)
         return acked * 8 / seconds / 1e6, done == load.conns
+
+    def mail(self, cell):
+        """Rows of the whole appliance."""
+        seen = {"base": [], "in": [], "out": []}
+        for r in range(self.args.runs):
+            wire = " ".join(self.impairments(cell, self.args.seed + r))
+            seen["base"].append(self.transfer("base", cell, LOADS[0], self.args.seed + r)[0])
+            for which in ("in", "out"):
+                try:
+                    seen[which].append(goodput_mail.mail(which, wire, LOADS[0].size, self.args.cc))
+                except (AssertionError, RuntimeError, OSError, EOFError) as e:
+                    print("goodput: mail %s %s: %s" % (which, cell.name, e), file=sys.stderr, flush=True)
+                    seen[which].append(0.0)
+        base = statistics.median(seen["base"])
+        return [("mail_%s_20mb_%s" % (which, cell.name), statistics.median(seen[which]), base, "")
+                for which in ("in", "out")]
 
     def ours_to_kernel(self, load):
         sink = KernelSink(self.net.ns("left"), LEFT, load.size)
@@ -380,8 +408,9 @@ def worker_open(args):
     worker_net.open()
 
 
-def worker_cell(args, cell):
-    return Bench(worker_net, args).cell(cell)
+def worker_cell(args, cell, is_mail):
+    bench = Bench(worker_net, args)
+    return bench.mail(cell) if is_mail else bench.cell(cell)
 
 
 def clean_up(run_name):
@@ -399,10 +428,10 @@ def is_fast(cell):
     return cell.loss_percent == 0 or cell.loss_percent == 1 and cell.rtt_ms == 1
 
 
-def measure(args, cells, jobs):
+def measure(args, cells, jobs, is_mail=False):
     rows = []
     with multiprocessing.Pool(jobs, worker_open, (args,)) as pool:
-        for w in [pool.apply_async(worker_cell, (args, c)) for c in cells]:
+        for w in [pool.apply_async(worker_cell, (args, c, is_mail)) for c in cells]:
             for row in w.get():
                 rows.append(row)
                 name, ours, base, note = row
@@ -432,6 +461,7 @@ def arguments():
     p.add_argument("--window", type=int, default=4 << 20)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--cc", default="cubic", help="congestion control of the kernels")
+    p.add_argument("--no-mail", action="store_true", help="without the rows of the whole appliance")
     p.add_argument("--counters", action="store_true")
     p.add_argument("--pcap", help="a directory for captures at both ends of each transfer")
     p.add_argument("--verbose", action="store_true")
@@ -455,6 +485,9 @@ def main():
         for cells, jobs in (([c for c in wanted if is_fast(c)], 1), ([c for c in wanted if not is_fast(c)], args.jobs)):
             if cells:
                 rows += measure(args, cells, min(jobs, len(cells)))
+        mails = [c for c in wanted if c.name in (MAIL_FULL if args.full or args.only else MAIL_SHORT)]
+        if mails and not args.no_mail:
+            rows += measure(args, mails, 1, True)
     finally:
         clean_up("gp%d" % os.getpid())
     write(rows, args.out)
