@@ -37,7 +37,7 @@ SO_TIMESTAMPNS = 35
 PORT = 2525
 LEFT, RIGHT, OURS = "10.77.0.1", "10.77.0.2", "10.77.0.3"
 READY_SECONDS = 10
-MANY_RUNS = 3
+MANY_RUNS = {0: 1, 1: 3, 3: 5, 10: 5}  # by loss, for one of one transfer
 BLOCK = memoryview(b"p" * 262144)
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -252,11 +252,11 @@ class Capture:
     by that time the frames can be put in order.
     """
 
-    def __init__(self, net, ns, path):
+    def __init__(self, ns, interface, path):
         self.stamps = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.stamps.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        self.p = subprocess.Popen(in_ns(net.ns(ns)) + ["tcpdump", "-i", "eth0", "-n", "-s", "0", "-B", "65536", "-w", path,
-                                                       "--time-stamp-precision=nano", "-Z", "root", "tcp"],
+        self.p = subprocess.Popen(in_ns(ns) + ["tcpdump", "-i", interface, "-n", "-s", "0", "-B", "65536", "-w", path,
+                                               "--time-stamp-precision=nano", "-Z", "root", "tcp"],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         said = ""
         for line in self.p.stderr:
@@ -287,7 +287,7 @@ class Bench:
             return
         for ns in ("left", "right" if kind == "base" else "ours"):
             name = "%s_%s_%s_%d_%s.pcap" % (kind, load.name, cell.name, seed, ns)
-            self.captures.append(Capture(self.net, ns, os.path.join(self.args.pcap, name)))
+            self.captures.append(Capture(self.net.ns(ns), "eth0", os.path.join(self.args.pcap, name)))
 
     def captures_close(self):
         while self.captures:
@@ -382,7 +382,7 @@ class Bench:
             seen = {"base": [], "rx": [], "tx": []}
             whole = {"base": True, "rx": True, "tx": True}
             # The last of many connections decides, and chance decides which: more runs, they are short.
-            for r in range(self.args.runs * (MANY_RUNS if load.conns > 1 else 1)):
+            for r in range(self.args.runs * (MANY_RUNS[cell.loss_percent] if load.conns > 1 else 1)):
                 for kind in ("base", "rx", "tx"):
                     try:
                         mbit, complete = self.transfer(kind, cell, load, self.args.seed + r)
@@ -393,7 +393,10 @@ class Bench:
                     whole[kind] &= complete
             base = statistics.median(seen["base"])
             for kind in ("rx", "tx"):
-                note = "" if whole[kind] and whole["base"] else "capped"
+                note = "%.1f..%.1f, Linux %.1f..%.1f" % (min(seen[kind]), max(seen[kind]), min(seen["base"]),
+                                                         max(seen["base"]))
+                if not (whole[kind] and whole["base"]):
+                    note += ", capped"
                 rows.append(("%s_%s_%s" % (kind, load.name, cell.name), statistics.median(seen[kind]), base, note))
         return rows
 
@@ -477,7 +480,7 @@ def main():
     if not wanted:
         sys.exit("no such condition; there are: " + " ".join(c.name for c in FULL))
     rows = []
-    print("%-34s %10s %-8s %10s %8s" % ("name", "value", "unit", "baseline", "ratio"))
+    print("%-34s %10s %-8s %10s %8s" % ("name", "value", "unit", "baseline", "ratio") + "  least and most of the runs")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.nice(-10)
     try:

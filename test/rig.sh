@@ -99,7 +99,7 @@ start_wire() { # END SIMWIRE-ARGS
 	read -ra args <<<"$2"
 	setsid nsenter --net="/run/netns/$wire_ns" -- "$build/test/sim/simwire" --a "$1-far" --b "$1-near" "${args[@]}" \
 		>"$run_dir/wire-$1.out" 2>&1 </dev/null &
-	wait_for 5 "the wire of $1" grep -q '^ready' "$run_dir/wire-$1.out" || {
+	wait_for 5 "the wire of $1" grep -qs '^ready' "$run_dir/wire-$1.out" || {
 		cat "$run_dir/wire-$1.out" >&2
 		die "no wire"
 	}
