@@ -398,6 +398,8 @@ class Checker:
         if end <= me.next or me.got.holds(first, end):
             me.twice.add(first, end)
             me.owed = me.owed or (s.time, n)
+            if first > me.next:  # again, but it is what causes the next ACK
+                me.newest.append((first, end, s.time))
         elif first > me.next:
             me.owed = me.owed or (s.time, n)
             if fits:
