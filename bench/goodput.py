@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goodput of our TCP against the Linux kernel's, over a simulated wire; root only, cleans up after itself.
 
-    bench/goodput.py BUILD_DIR OUT.json [--full] [--only NAME ..] [--runs N] [--cap SECONDS] [--rate MBIT]
+    bench/goodput.py BUILD_DIR OUT.json [--full] [--only NAME ..] [--kinds rx|tx|aa ..] [--runs N] [--cap SECONDS] [--rate MBIT]
                      [--jobs N] [--window BYTES] [--seed N] [--cc NAME] [--counters] [--verbose] [--pcap DIR]
 
 Per condition and workload, alternating, with the same seeds: Linux -> Linux (the baseline), Linux -> ours
@@ -37,7 +37,7 @@ SO_TIMESTAMPNS = 35
 PORT = 2525
 LEFT, RIGHT, OURS = "10.77.0.1", "10.77.0.2", "10.77.0.3"
 READY_SECONDS = 10
-MANY_RUNS = {0: 1, 1: 3, 3: 5, 10: 5}  # by loss, for one of one transfer
+MANY_RUNS = {0: 1, 1: 5, 3: 7, 10: 15}  # by loss, for one of one transfer
 BLOCK = memoryview(b"p" * 262144)
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -320,6 +320,7 @@ class Bench:
 
     def transfer(self, kind, cell, load, seed):
         """Mbit/s of payload, and whether all of it arrived before the cap."""
+        kind = "base" if kind == "aa" else kind
         wire = self.wire(cell, "right" if kind == "base" else "ours", seed)
         try:
             self.captures_open(kind, cell, load, seed)
@@ -379,11 +380,13 @@ class Bench:
         """Rows of one condition: (name, ours, baseline, which were complete)."""
         rows = []
         for load in LOADS:
-            seen = {"base": [], "rx": [], "tx": []}
-            whole = {"base": True, "rx": True, "tx": True}
+            kinds = ["base"] + self.args.kinds
+            seen = {kind: [] for kind in kinds}
+            whole = {kind: True for kind in kinds}
             # The last of many connections decides, and chance decides which: more runs, they are short.
-            for r in range(self.args.runs * (MANY_RUNS[cell.loss_percent] if load.conns > 1 else 1)):
-                for kind in ("base", "rx", "tx"):
+            many = MANY_RUNS[cell.loss_percent] if self.args.full else 3
+            for r in range(self.args.runs * (many if load.conns > 1 else 1)):
+                for kind in kinds:
                     try:
                         mbit, complete = self.transfer(kind, cell, load, self.args.seed + r)
                     except (RuntimeError, ValueError, OSError, subprocess.SubprocessError) as e:
@@ -392,7 +395,7 @@ class Bench:
                     seen[kind].append(mbit)
                     whole[kind] &= complete
             base = statistics.median(seen["base"])
-            for kind in ("rx", "tx"):
+            for kind in self.args.kinds:
                 note = "%.1f..%.1f, Linux %.1f..%.1f" % (min(seen[kind]), max(seen[kind]), min(seen["base"]),
                                                          max(seen["base"]))
                 if not (whole[kind] and whole["base"]):
@@ -457,6 +460,8 @@ def arguments():
     p.add_argument("out")
     p.add_argument("--full", action="store_true")
     p.add_argument("--only", nargs="+", default=[], help="names of conditions")
+    p.add_argument("--kinds", nargs="+", choices=["rx", "tx", "aa"], default=["rx", "tx"],
+                   help="aa: Linux to Linux once more, to see what chance does to a ratio")
     p.add_argument("--runs", type=int)
     p.add_argument("--cap", type=float, help="seconds of one transfer")
     p.add_argument("--rate", type=int, default=100, help="of the wire in Mbit/s; 0: no limit")
