@@ -44,6 +44,8 @@ for source in test/fuzz/*_*.c; do
 	fi
 done
 
+tally_run total "captures, doctored" 60 python3 test/capture/capcheck.py --self-test
+
 if [ -e test/smtp/smtp_run.c ]; then
 	scripts=(test/smtp/*.mtc)
 	tally_run total "session scripts" 300 "$build/test/smtp/smtp_run" "${scripts[@]}"

@@ -37,7 +37,10 @@ host_tcp_open(struct vnet_host *h, const struct vnet_host_args *a)
 bool
 vnet_host_open(struct vnet_host *h, struct vnet *v, const struct vnet_host_args *a)
 {
-	*h = (struct vnet_host){.v = v, .port = vnet_port(a->link, a->end)};
+	uint64_t now_us = v != NULL ? vnet_now(v) : a->now_us;
+
+	CHECK((v == NULL) == (a->port != NULL));
+	*h = (struct vnet_host){.v = v, .port = v != NULL ? vnet_port(a->link, a->end) : a->port};
 	const struct net_iface iface = {
 		.port = h->port,
 		.addr_count = 1,
@@ -51,8 +54,8 @@ vnet_host_open(struct vnet_host *h, struct vnet *v, const struct vnet_host_args 
 	h->net = net_open(&n);
 	if (h->net != NULL && host_tcp_open(h, a)) {
 		net_bind_tcp(h->net, h->tcp);
-		net_run(h->net, vnet_now(v));
-		tcp_run(h->tcp, vnet_now(v), HOST_TIMERS);
+		net_run(h->net, now_us);
+		tcp_run(h->tcp, now_us, HOST_TIMERS);
 		return true;
 	}
 	net_close(&h->net);
