@@ -4,8 +4,9 @@
 // What for: the layout of a connection and of the instance, and the calls between the parts: tcp.c
 // (what users call, the loop), tcp_open.c (birth and death of connections), tcp_seg.c (parsing),
 // tcp_in.c (the state machine of arriving segments), tcp_ack.c (acknowledgements, RTT, congestion,
-// recovery), tcp_rcv.c (reassembly, delivery, our window), tcp_out.c (segments that leave),
-// tcp_timer.c. Who calls it: the owning worker. Memory: connections come from one pool; chunks in
+// recovery), tcp_rcv.c (delivery, our window, when to acknowledge), tcp_ooo.c (reassembly),
+// tcp_out.c (segments that leave), tcp_mtu.c (how large they may be), tcp_error.c (what ICMP says
+// of them), tcp_timer.c. Who calls it: the owning worker. Memory: connections come from one pool; chunks in
 // sndq, rcvq and ooo are the connection's until they are dropped. What can go wrong: see tcp.h.
 //
 // Rules inside: users are called only through tcp_call_*, and after each of these calls the
@@ -54,6 +55,8 @@
 #define TCP_CHALLENGES_PER_S 200u // half of it certain, half of it chance (CVE-2016-5696)
 #define TCP_STRAY_ACKS 8u         // answers to odd segments without data: per connection and 256 ms
 #define TCP_SACKED_MAX 3u
+#define TCP_MTU_SETS 64u
+#define TCP_MTU_WAYS 4u
 #define TCP_SACK_BLOCKS_MAX 4u
 
 enum tcp_state { // RFC 9293 3.3.2; LISTEN is the listener table, CLOSED no object or one to be
@@ -98,6 +101,7 @@ enum tcp_flag {
 	TF_BLOCKED = 1u << 22, // found no frame: in the blocked list, not the ready list
 	TF_WSCALE = 1u << 23,  // window scaling negotiated
 	TF_CAPTURE = 1u << 24, // its frames are wanted
+	TF_SOFT_ERROR = 1u << 25, // the network said that it cannot reach the peer
 };
 
 struct tcp_conn {
@@ -125,11 +129,15 @@ struct tcp_conn {
 	uint32_t ts_recent;
 	uint32_t ts_recent_s; // when it was taken, seconds of our clock
 	uint32_t ts_offset;
-	uint32_t window; // bytes of rcvq that we allow
+	uint32_t window; // bytes of rcvq that it has earned; what it gets of them: tcp_rcv.c
 	uint32_t recover;
 	// --- line 2: queues
 	struct chunkq sndq; // from snd_una on
 	struct chunkq rcvq; // in order, not taken by the user yet; ends at rcv_nxt
+	uint32_t round_seq; // the round trip that is being measured: what the user had taken
+	uint32_t round_ms;  // when it began; 0: no data yet
+	uint16_t stall_s;   // when the first of a series of timeouts or probes went off
+	uint8_t quick_acks; // full segments that are still acknowledged one by one
 	// --- line 3: time; deadlines are ms of our clock modulo 2^32, 0: off
 	struct wheel_node timer; // armed for the earliest of the three, or earlier
 	struct tcp *tcp;
@@ -143,9 +151,9 @@ struct tcp_conn {
 	// --- line 4: user, lists
 	const struct tcp_user_ops *ops; // NULL: no user
 	void *user;
-	struct list_node work; // ready, blocked or dead list
-	struct list_node node; // embryonic, TIME_WAIT or drain list
-	struct chunk *ooo; // out of order, ascending and disjoint; tag: sequence number, age << 32
+	struct list_node work;   // ready, blocked or dead list
+	struct list_node node;   // embryonic, TIME_WAIT or drain list
+	struct chunk *ooo;       // the index of what came out of order (tcp_ooo.c); NULL: nothing
 	struct chunk *snd_chunk; // where the last copy ended: makes sending O(1) along a long queue
 	// --- line 5
 	uint32_t snd_chunk_seq;
@@ -153,18 +161,17 @@ struct tcp_conn {
 	uint32_t high_rxt; // recovery: holes below it were sent again
 	uint32_t cc_acked;
 	uint32_t fin_seq;
-	uint32_t unacked; // bytes received since our last ACK
 	uint16_t rcv_mss; // largest payload seen
 	uint16_t adv_mss; // what we offered
 	uint8_t retries, backoff, probes, dupacks;
 	uint8_t rtx_credit; // holes that may be sent again now
-	uint8_t ooo_count, sacked_count, why;
+	uint8_t sacked_count, why;
 	struct {
 		uint32_t start, end;
 	} sacked[TCP_SACKED_MAX]; // what the peer holds above snd_una, ascending
 	uint32_t trace_last;      // of trace.h
 };
-static_assert(sizeof(struct tcp_conn) <= 448, "seven lines");
+static_assert(sizeof(struct tcp_conn) == 6 * CACHE_LINE, "six lines");
 static_assert(offsetof(struct tcp_conn, rcv_nxt) == 1 * CACHE_LINE, "line 1");
 static_assert(offsetof(struct tcp_conn, sndq) == 2 * CACHE_LINE, "line 2");
 static_assert(offsetof(struct tcp_conn, timer) == 3 * CACHE_LINE, "line 3");
@@ -180,6 +187,16 @@ struct tcp_listener {
 	void *ctx;
 };
 
+struct tcp_range { // of sequence numbers
+	uint32_t start, end;
+};
+
+struct tcp_mtu { // what is known of the path to one peer (tcp_mtu.c)
+	struct ipaddr raddr;
+	uint32_t until_s;
+	uint16_t mtu; // 0: free
+};
+
 struct tcp {
 	uint32_t magic;
 	uint32_t now_ms32, now_s;
@@ -189,10 +206,12 @@ struct tcp {
 	struct trace *trace;
 	const struct tcp_net_ops *net;
 	void *net_ctx;
-	uint32_t conns_max, window_bytes, keepalive_s;
+	uint32_t conns_max;
+	struct tcp_settings set;
 	uint16_t mtu;
 	uint32_t port_next;
-	uint32_t ooo_age; // counts out-of-order arrivals: orders SACK blocks
+	uint32_t ooo_age;       // counts out-of-order arrivals: orders SACK blocks
+	struct tcp_range dsack; // for the ACK that is being written; empty: none
 	uint64_t challenge_s;
 	uint32_t challenge_left;
 	enum shed_level shed;
@@ -203,6 +222,8 @@ struct tcp {
 	struct pool conns;
 	struct flow_table flows;
 	struct tcp_listener listeners[TCP_LISTENERS_MAX];
+	struct tcp_mtu mtus[TCP_MTU_SETS][TCP_MTU_WAYS];
+	uint32_t mtu_until_s; // none of them lasts longer
 	struct mem_source *mem;
 	struct wheel wheel;
 };
@@ -263,6 +284,15 @@ tcp_has_unsent(const struct tcp_conn *c)
 	return seq_lt(c->snd_nxt, tcp_snd_end(c) + is_fin);
 }
 
+// Is there anything for a SACK option?
+static inline bool
+tcp_has_sack(const struct tcp_conn *c)
+{
+	const struct tcp_range *d = &c->tcp->dsack;
+
+	return (c->ooo != NULL || d->start != d->end) && (c->flags & TF_SACK);
+}
+
 static inline bool
 tcp_is_dead(const struct tcp_conn *c)
 {
@@ -311,9 +341,34 @@ void tcp_ack_timeout(struct tcp_conn *c); // the retransmission timer has expire
 void tcp_rcv_input(struct tcp_conn *c, const struct tcp_seg *s);
 uint32_t tcp_rcv_deliver(struct tcp_conn *c); // returns calls made
 uint16_t tcp_rcv_window(struct tcp_conn *c, bool is_syn);
-uint32_t tcp_rcv_sack(const struct tcp_conn *c, uint32_t blocks[][2], uint32_t most);
-void tcp_rcv_clear_ooo(struct tcp_conn *c);
+uint8_t tcp_rcv_wscale(const struct tcp *t); // that we offer: fits the widest window
+// The SACK option of the next segment: a duplicate that just arrived (RFC 2883), then the blocks.
+uint32_t tcp_rcv_sack(const struct tcp_conn *c, struct tcp_range *blocks, uint32_t most);
+// Bytes that were there already; cut to what RFC 2883 may report. Until tcp_rcv_dsack_end.
+void tcp_rcv_dsack_begin(struct tcp_conn *c, uint32_t seq, uint32_t n);
+void tcp_rcv_dsack_end(struct tcp_conn *c);
 bool tcp_rcv_is_drained(const struct tcp_conn *c); // the user has had everything, eof too
+
+// tcp_ooo.c
+enum tcp_ooo {
+	TCP_OOO_KEPT,  // some of it was new
+	TCP_OOO_KNOWN, // none of it was
+	TCP_OOO_FULL,  // there was no room for some of it
+};
+// Keeps what is new of the bytes at seq, in at most `chunks_max` chunks of the connection. `dup`:
+// the first bytes that were there already.
+enum tcp_ooo tcp_ooo_add(struct tcp_conn *c, struct tcp_range at, const uint8_t *bytes,
+			 uint32_t chunks_max, struct tcp_range *dup);
+// The first bytes behind a gap; false: there are none.
+bool tcp_ooo_first(const struct tcp_conn *c, uint32_t *seq);
+struct chunk *tcp_ooo_take(struct tcp_conn *c); // what begins at rcv_nxt; NULL: nothing
+uint32_t tcp_ooo_sack(const struct tcp_conn *c, struct tcp_range *blocks, uint32_t most);
+void tcp_ooo_clear(struct tcp_conn *c);
+
+// tcp_mtu.c
+uint32_t tcp_mtu_mss(struct tcp_conn *c, uint32_t mss); // at the handshake: what the path allows
+bool tcp_mtu_too_big(struct tcp_conn *c, uint32_t mtu); // false: not believed
+void tcp_mtu_timeout(struct tcp_conn *c); // before a repetition: is it the size that is lost?
 
 // tcp_out.c
 enum tcp_out { TCP_OUT_DONE, TCP_OUT_MORE, TCP_OUT_BLOCKED };
