@@ -165,6 +165,9 @@ Test(plane_tcp_rcv, without_scaling_it_grows_to_what_the_field_holds)
 	for (int i = 0; i < 8; i++)
 		seq = one_round(seq, 20);
 	cr_assert_eq(last_window(0), 65535);
+	tcp_conn_resume(p.user.c);
+	segpeer_work(&p);
+	silence(); // there is never more to tell
 	segpeer_fini(&p);
 }
 
