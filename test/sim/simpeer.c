@@ -293,7 +293,8 @@ host_open(void)
 		.prefix_bits = PREFIX_BITS,
 		.conns_max = 2 * CONNS_MAX,
 		.chunks = CHUNKS,
-		.window_bytes = peer.args.window,
+		.window_bytes = MIN(peer.args.window, TCP_WINDOW_BYTES), // as a worker does
+		.window_bytes_max = peer.args.window,
 		.seed = peer.now_us, // ports and ISNs of each run are its own
 	};
 	const struct ipaddr any = {{0}};

@@ -71,6 +71,7 @@ struct vnet_host_args {
 	uint32_t conns_max;          // 0: 256
 	uint32_t chunks;             // 0: 4096
 	uint32_t window_bytes;       // 0: 65536
+	uint32_t window_bytes_max;   // 0: it stays as it begins
 	uint32_t keepalive_s;        // 0: 7200
 	uint64_t seed;
 };

@@ -15,6 +15,7 @@ host_tcp_open(struct vnet_host *h, const struct vnet_host_args *a)
 	struct tcp_args t = {
 		.conns_max = a->conns_max > 0 ? a->conns_max : 256,
 		.settings.window_bytes = a->window_bytes > 0 ? a->window_bytes : 65536,
+		.settings.window_bytes_max = a->window_bytes_max,
 		.settings.keepalive_s = a->keepalive_s > 0 ? a->keepalive_s : 7200,
 		.seed = a->seed,
 		.mtu = h->port->mtu,
