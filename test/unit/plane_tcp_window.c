@@ -384,7 +384,7 @@ Test(plane_tcp_window, delayed_ack_after_40_ms)
 	segpeer_fini(&p);
 }
 
-Test(plane_tcp_window, rfc5681_every_second_full_segment_is_acknowledged)
+Test(plane_tcp_window, every_second_full_segment_is_acknowledged)
 {
 	segpeer_accept(&p, NULL);
 	for (uint32_t i = 0; i < 40; i++) {
