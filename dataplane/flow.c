@@ -9,7 +9,7 @@
 #include <string.h>
 
 bool
-flow_init(struct flow_table *f, struct mem_source *m, uint32_t cap, struct siphash_key key)
+flow_init(struct flow_table *f, struct mem_source *m, uint32_t cap)
 {
 	uint32_t n = 4;
 
@@ -24,7 +24,6 @@ flow_init(struct flow_table *f, struct mem_source *m, uint32_t cap, struct sipha
 	if (f->buckets == NULL)
 		return false;
 	f->mask = n - 1;
-	f->key = key;
 	f->mem = m;
 	for (uint32_t i = f->overflow_count; i-- > 0;) {
 		f->buckets[n + i].overflow = f->overflow_free;
@@ -41,12 +40,6 @@ flow_fini(struct flow_table *f)
 	if (f->buckets != NULL)
 		mem_put(f->mem, f->buckets, n * sizeof(struct flow_bucket));
 	f->buckets = NULL;
-}
-
-uint64_t
-flow_hash(const struct flow_table *f, const void *key, size_t n)
-{
-	return siphash13(f->key, key, n);
 }
 
 static inline uint16_t
@@ -155,6 +148,25 @@ flow_remove(struct flow_table *f, uint64_t hash, uint32_t index)
 		}
 	}
 	CHECK(!"flow_remove of an entry that is in the table");
+}
+
+void
+flow_replace(struct flow_table *f, uint64_t hash, uint32_t index, uint32_t by)
+{
+	uint16_t tag = flow_tag(hash);
+	struct flow_bucket *b = &f->buckets[hash & f->mask];
+
+	CHECK(by != FLOW_NONE);
+	for (uint32_t n = 0; b != NULL; n++, b = flow_next(f, b)) {
+		CHECK(n <= FLOW_CHAIN_MAX);
+		for (uint32_t i = 0; i < FLOW_WAYS; i++) {
+			if (b->tag[i] == tag && b->index[i] == index) {
+				b->index[i] = by;
+				return;
+			}
+		}
+	}
+	CHECK(!"flow_replace of an entry that is in the table");
 }
 
 void

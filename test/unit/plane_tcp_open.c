@@ -172,7 +172,8 @@ Test(plane_tcp_open, syn_ack_is_repeated_with_back_off_then_given_up)
 			     (s.at_us - start) / 1000);
 	}
 	silence();
-	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	cr_assert_eq(tcp_embryo_count(p.tcp), 0);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_EMBRYO_EXPIRED), 1);
 	cr_assert_eq(p.user.accepts, 0);
 	segpeer_fini(&p);
 }
@@ -183,7 +184,8 @@ Test(plane_tcp_open, repeated_syn_gets_the_same_answer)
 	next(SP_SYN | SP_ACK, 0, 1, 0);
 	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
 	next(SP_SYN | SP_ACK, 0, 1, 0);
-	cr_assert_eq(tcp_conn_count(p.tcp), 1);
+	cr_assert_eq(tcp_embryo_count(p.tcp), 1);
+	cr_assert_eq(tcp_conn_count(p.tcp), 0, "a record, not a connection");
 	segpeer_fini(&p);
 }
 
@@ -394,14 +396,15 @@ Test(plane_tcp_open, we_close_first_then_time_wait)
 	cr_assert_eq(p.user.eofs, 1);
 	cr_assert_eq(p.user.gones, 1);
 	cr_assert_eq(p.user.why, TCP_GONE_CLOSED);
-	cr_assert_eq(tcp_conn_count(p.tcp), 1, "TIME_WAIT stays");
+	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	cr_assert_eq(tcp_wait_count(p.tcp), 1, "TIME_WAIT stays");
 	segpeer_wait(&p, 20000);
 	segpeer_send(&p, SP_ACK | SP_FIN, 5, 2, 65535, NULL, 0); // our last ACK was lost
 	next(SP_ACK, 2, 6, 0);
 	segpeer_wait(&p, 29000);
-	cr_assert_eq(tcp_conn_count(p.tcp), 1, "the repeated FIN began the wait anew");
+	cr_assert_eq(tcp_wait_count(p.tcp), 1, "the repeated FIN began the wait anew");
 	segpeer_wait(&p, 2000);
-	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	cr_assert_eq(tcp_wait_count(p.tcp), 0);
 	segpeer_fini(&p);
 }
 
@@ -417,9 +420,10 @@ Test(plane_tcp_open, simultaneous_close)
 	cr_assert_eq(p.user.gones, 0);
 	segpeer_send(&p, SP_ACK, 2, 2, 65535, NULL, 0);
 	cr_assert_eq(p.user.gones, 1);
-	cr_assert_eq(tcp_conn_count(p.tcp), 1, "CLOSING leads to TIME_WAIT");
-	segpeer_wait(&p, 31000);
 	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	cr_assert_eq(tcp_wait_count(p.tcp), 1, "CLOSING leads to TIME_WAIT");
+	segpeer_wait(&p, 31000);
+	cr_assert_eq(tcp_wait_count(p.tcp), 0);
 	segpeer_fini(&p);
 }
 
@@ -495,7 +499,7 @@ Test(plane_tcp_open, rst_does_not_end_time_wait)
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_RST, 2, 0, 0, NULL, 0);
 	silence();
-	cr_assert_eq(tcp_conn_count(p.tcp), 1, "RFC 1337");
+	cr_assert_eq(tcp_wait_count(p.tcp), 1, "RFC 1337");
 	segpeer_fini(&p);
 }
 
@@ -622,42 +626,106 @@ Test(plane_tcp_open, close_with_bytes_not_taken_waits_for_the_user)
 	segpeer_fini(&p);
 }
 
-Test(plane_tcp_open, embryonic_connections_take_half_the_pool_oldest_goes_first)
+Test(plane_tcp_open, half_open_connections_take_no_connection)
 {
-	for (uint16_t i = 0; i < 9; i++) {
+	for (uint16_t i = 0; i < 15; i++) { // as many as get a record: 3/4 of 20
 		p.path.rport = (uint16_t)(5000 + i);
+		p.knows_stack_iss = false;
 		segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
 	}
-	cr_assert_eq(tcp_conn_count(p.tcp), 8);
-	segpeer_skip(&p);
-	p.path.rport = 5000;
+	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	cr_assert_eq(tcp_embryo_count(p.tcp), 15);
 	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
-	cr_assert(segpeer_next(&p, &s));
-	cr_assert(s.flags & SP_RST, "the oldest is not known any more");
+	cr_assert_eq(p.user.accepts, 1);
+	cr_assert_eq(tcp_conn_count(p.tcp), 1);
+	cr_assert_eq(tcp_embryo_count(p.tcp), 14);
 	segpeer_fini(&p);
 }
 
-Test(plane_tcp_open, full_pool_sheds_syns_but_recycles_time_wait)
+Test(plane_tcp_open, full_pool_takes_no_handshake_until_there_is_room)
 {
 	struct segpeer_args a = {65535, 7200, 2, 64};
+	struct tcp_conn *first = NULL;
 
 	segpeer_fini(&p);
 	segpeer_init(&p, &a);
-	segpeer_accept(&p, NULL);
-	tcp_conn_close(p.user.c);
-	segpeer_work(&p);
-	segpeer_send(&p, SP_ACK | SP_FIN, 1, 2, 65535, NULL, 0); // one in TIME_WAIT
-	cr_assert_eq(tcp_conn_count(p.tcp), 1);
 	for (uint16_t i = 1; i <= 3; i++) {
 		p.path.rport = (uint16_t)(5000 + i);
 		p.knows_stack_iss = false;
 		segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
-		if (i <= 2)
-			segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+		segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+		first = i == 1 ? p.user.c : first;
 	}
+	cr_assert_eq(p.user.accepts, 2);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_ACCEPT_FULL), 1);
+	segpeer_skip(&p);
+	silence(); // not even a reset: its data comes again
+	tcp_conn_forget(first);
+	tcp_conn_abort(first);
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, "EHLO", 4);
 	cr_assert_eq(p.user.accepts, 3);
-	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_SYN_SHED), 1);
-	cr_assert_eq(tcp_conn_count(p.tcp), 2);
+	cr_assert_eq(p.user.received, 4);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_open, full_pool_resets_a_complete_handshake_in_the_end)
+{
+	struct segpeer_args a = {65535, 7200, 1, 64};
+
+	segpeer_fini(&p);
+	segpeer_init(&p, &a);
+	segpeer_accept(&p, NULL);
+	p.path.rport++;
+	p.knows_stack_iss = false;
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	segpeer_wait(&p, 62000);
+	segpeer_skip(&p);
+	segpeer_wait(&p, 2000);
+	next(SP_RST | SP_ACK, 1, 1, 0);
+	cr_assert_eq(tcp_embryo_count(p.tcp), 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_open, some_connections_are_kept_for_our_own_opens)
+{
+	struct segpeer_args a = {65535, 7200, 32, 64};
+
+	segpeer_fini(&p);
+	segpeer_init(&p, &a);
+	for (uint16_t i = 0; i < 32; i++) {
+		p.path.rport = (uint16_t)(5000 + i);
+		p.knows_stack_iss = false;
+		segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+		segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+		segpeer_skip(&p);
+	}
+	cr_assert_eq(p.user.accepts, 30);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_ACCEPT_FULL), 2);
+	for (int i = 0; i < 2; i++)
+		cr_assert_not_null(tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user));
+	cr_assert_null(tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user));
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_open, syn_ack_without_a_frame_leaves_when_there_is_one)
+{
+	p.has_no_frames = true;
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	segpeer_wait(&p, 5000);
+	cr_assert_eq(tcp_embryo_count(p.tcp), 1);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 0);
+	p.has_no_frames = false;
+	segpeer_wait(&p, 1);
+	next(SP_SYN | SP_ACK, 0, 1, 0);
+	silence();
+	p.has_no_frames = true; // and one that never finds one ends as well
+	p.path.rport++;
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	segpeer_wait(&p, 130000);
+	cr_assert_eq(tcp_embryo_count(p.tcp), 0);
 	segpeer_fini(&p);
 }
 
