@@ -72,14 +72,14 @@ bit_set(uint64_t *words, uint32_t i)
 	words[i / 64] |= 1ull << i % 64;
 }
 
-// The next port from `from` on that may be free; TCP_PORT_COUNT: none.
+// The next port of ours from `from` on, if it must be free one that may be; TCP_PORT_COUNT: none.
 static uint32_t
-dest_next(const struct tcp_dest *d, uint32_t from)
+dest_next(const struct tcp_dest *d, uint32_t from, bool is_free)
 {
 	uint64_t mask = ~0ull << from % 64;
 
 	for (uint32_t n = 0, w = from / 64; n <= WORDS; n++, w = (w + 1) % WORDS) {
-		uint64_t free = ~(d->used[w] | d->alien[w]) & mask;
+		uint64_t free = ~((is_free ? d->used[w] : 0) | d->alien[w]) & mask;
 
 		if (free != 0)
 			return w * 64 + (uint32_t)__builtin_ctzll(free);
@@ -101,7 +101,7 @@ static bool
 port_fresh(struct tcp *t, struct tcp_dest *d, struct tcp_path *path)
 {
 	for (uint32_t i = 0; i < TCP_PORT_TRIES; i++) {
-		uint32_t port = dest_next(d, d->next);
+		uint32_t port = dest_next(d, d->next, true);
 
 		if (port == TCP_PORT_COUNT)
 			return false;
@@ -126,11 +126,11 @@ static bool
 port_again(struct tcp *t, struct tcp_dest *d, struct tcp_path *path, uint32_t *isn_above)
 {
 	for (uint32_t i = 0; i < REUSE_TRIES; i++) {
-		uint32_t port = d->next;
+		uint32_t port = dest_next(d, d->next, false);
 
+		if (port == TCP_PORT_COUNT)
+			return false;
 		d->next = (port + 1) % TCP_PORT_COUNT;
-		if (d->alien[port / 64] >> port % 64 & 1)
-			continue;
 		path->lport = (uint16_t)(TCP_PORT_MIN + port);
 		uint32_t ref = tcp_find(t, tcp_path_hash(t, path), path);
 
