@@ -12,7 +12,6 @@
 #include "control/abi/counter.h"
 #include "control/base/rng.h"
 #include "control/base/wheel.h"
-#include "control/base/siphash.h"
 #include "dataplane/flow.h"
 #include "scanner/decode.h"
 #include "scanner/scan.h"
@@ -31,7 +30,6 @@ struct key {
 
 static struct key keys[KEYS];
 static uint32_t order[LOOKUPS];
-static const struct siphash_key secret = {1, 2};
 
 static bool
 key_is(const void *ctx, uint32_t index, const void *key)
@@ -54,11 +52,11 @@ bench_flow(struct bench *b)
 	void *root = NULL;
 
 	rng_init(&r, 1);
-	CHECK(flow_init(&f, &mem_heap, KEYS));
+	CHECK(flow_init(&f, &mem_heap, KEYS, (struct siphash_key){1, 2}));
 	for (uint32_t i = 0; i < KEYS; i++) {
 		for (uint32_t k = 0; k < sizeof(keys[i].addr); k++)
 			keys[i].addr[k] = (uint8_t)rng_below(&r, 256);
-		CHECK(flow_add(&f, siphash13(secret, &keys[i], sizeof(keys[i])), i));
+		CHECK(flow_add(&f, flow_hash(&f, &keys[i], sizeof(keys[i])), i));
 		CHECK(tsearch(&keys[i], &root, key_compare) != NULL);
 	}
 	for (uint32_t i = 0; i < LOOKUPS; i++)
@@ -67,7 +65,7 @@ bench_flow(struct bench *b)
 		uint64_t begin = bench_cycles();
 		for (uint32_t i = 0; i < LOOKUPS; i++) {
 			const struct key *k = &keys[order[i]];
-			CHECK(flow_find(&f, siphash13(secret, k, sizeof(*k)), k, key_is, keys) ==
+			CHECK(flow_find(&f, flow_hash(&f, k, sizeof(*k)), k, key_is, keys) ==
 			      order[i]);
 		}
 		own[run] = (double)(bench_cycles() - begin) / LOOKUPS;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 bool
-flow_init(struct flow_table *f, struct mem_source *m, uint32_t cap)
+flow_init(struct flow_table *f, struct mem_source *m, uint32_t cap, struct siphash_key key)
 {
 	uint32_t n = 4;
 
@@ -24,6 +24,7 @@ flow_init(struct flow_table *f, struct mem_source *m, uint32_t cap)
 	if (f->buckets == NULL)
 		return false;
 	f->mask = n - 1;
+	f->key = key;
 	f->mem = m;
 	for (uint32_t i = f->overflow_count; i-- > 0;) {
 		f->buckets[n + i].overflow = f->overflow_free;
@@ -40,6 +41,12 @@ flow_fini(struct flow_table *f)
 	if (f->buckets != NULL)
 		mem_put(f->mem, f->buckets, n * sizeof(struct flow_bucket));
 	f->buckets = NULL;
+}
+
+uint64_t
+flow_hash(const struct flow_table *f, const void *key, size_t n)
+{
+	return siphash13(f->key, key, n);
 }
 
 static inline uint16_t

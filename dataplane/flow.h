@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// flow: the table from the hash of a connection's key to its index, one a worker.
+// flow: the table from a connection's key to its index, one a worker, keyed with a boot secret.
 //
 // What for: finds the connection of a segment in one or two cache lines. A bucket is one cache
 // line: 8 tags of 16 bits, 8 indices, the number of an overflow bucket. The key itself is in the
-// connection and is compared by the caller's function, once per equal tag; the caller makes the
-// hash too, with a secret key. Who calls it: the owning worker. Memory: one block at boot, about 17
-// bytes a connection at the load that flow_init chooses (half full). What can go wrong: no overflow
-// bucket left: flow_add returns false and the caller sheds the SYN; with a keyed hash (SipHash-1-3)
-// a peer cannot bring that about, and chance does not (see flow.c).
+// connection and is compared by the caller's function, once per equal tag. Who calls it: the owning
+// worker. Memory: one block at boot, about 17 bytes a connection at the load that flow_init chooses
+// (half full). What can go wrong: no overflow bucket left: flow_add returns false and the caller
+// sheds the SYN; with a secret key (SipHash-1-3) a peer cannot bring that about, and chance does
+// not (see flow.c).
 #pragma once
 
 #include "control/base/mem.h"
+#include "control/base/siphash.h"
 
 #define FLOW_NONE UINT32_MAX
 #define FLOW_WAYS 8
@@ -31,6 +32,7 @@ struct flow_table {
 	uint32_t overflow_count;
 	uint32_t overflow_free; // number + 1 of the first free one, 0: none
 	uint32_t count;         // entries
+	struct siphash_key key;
 	struct mem_source *mem;
 };
 
@@ -38,8 +40,10 @@ struct flow_table {
 typedef bool (*flow_is_fn)(const void *ctx, uint32_t index, const void *key);
 typedef void (*flow_each_fn)(void *ctx, uint32_t index);
 
-must_use bool flow_init(struct flow_table *f, struct mem_source *m, uint32_t cap);
+must_use bool flow_init(struct flow_table *f, struct mem_source *m, uint32_t cap,
+			struct siphash_key key);
 void flow_fini(struct flow_table *f);
+uint64_t flow_hash(const struct flow_table *f, const void *key, size_t n); // or one's own, keyed
 void flow_prefetch(const struct flow_table *f, uint64_t hash);
 uint32_t flow_find(const struct flow_table *f, uint64_t hash, const void *key, flow_is_fn is,
 		   const void *ctx); // FLOW_NONE: not there

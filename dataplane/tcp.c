@@ -22,7 +22,7 @@ open_tables(struct tcp *t, const struct tcp_args *a)
 	       pool_init(&t->conns, a->mem, "connections", sizeof(struct tcp_conn), a->conns_max) &&
 	       pool_init(&t->embryos, a->mem, "half-open", sizeof(struct tcp_embryo), embryos) &&
 	       pool_init(&t->waits, a->mem, "time wait", sizeof(struct tcp_wait), waits) &&
-	       flow_init(&t->flows, a->mem, a->conns_max + embryos + waits);
+	       flow_init(&t->flows, a->mem, a->conns_max + embryos + waits, t->key);
 }
 
 static void

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "control/base/rng.h"
-#include "control/base/siphash.h"
 #include "dataplane/flow.h"
 
 #define CAP 10000
@@ -26,27 +25,21 @@ is_key(const void *ctx, uint32_t index, const void *key)
 	return memcmp(&keys[index], key, sizeof(struct key)) == 0;
 }
 
-static uint64_t
-hash_of(const void *key, size_t n)
-{
-	return siphash13((struct siphash_key){1, 2}, key, n);
-}
-
 static uint32_t
 find(struct flow_table *f, uint32_t i)
 {
-	return flow_find(f, hash_of(&keys[i], sizeof(keys[i])), &keys[i], is_key, keys);
+	return flow_find(f, flow_hash(f, &keys[i], sizeof(keys[i])), &keys[i], is_key, keys);
 }
 
 Test(plane_flow, full_table_finds_all_and_only_those)
 {
 	struct flow_table f;
 
-	cr_assert(flow_init(&f, &mem_heap, CAP));
+	cr_assert(flow_init(&f, &mem_heap, CAP, (struct siphash_key){1, 2}));
 	for (uint32_t i = 0; i < CAP; i++) {
 		keys[i] = (struct key){i, i * 7};
 		cr_assert_eq(find(&f, i), FLOW_NONE);
-		cr_assert(flow_add(&f, hash_of(&keys[i], sizeof(keys[i])), i));
+		cr_assert(flow_add(&f, flow_hash(&f, &keys[i], sizeof(keys[i])), i));
 	}
 	cr_assert_eq(f.count, CAP);
 	compares = 0;
@@ -67,12 +60,12 @@ Test(plane_flow, random_adds_and_removes_against_an_array)
 	uint32_t count = 0;
 
 	rng_init(&r, 7);
-	cr_assert(flow_init(&f, &mem_heap, CAP));
+	cr_assert(flow_init(&f, &mem_heap, CAP, (struct siphash_key){3, 4}));
 	for (uint32_t i = 0; i < CAP; i++)
 		keys[i] = (struct key){i, 1};
 	for (uint32_t n = 0; n < 300000; n++) {
 		uint32_t i = rng_below(&r, CAP);
-		uint64_t hash = hash_of(&keys[i], sizeof(keys[i]));
+		uint64_t hash = flow_hash(&f, &keys[i], sizeof(keys[i]));
 
 		cr_assert_eq(find(&f, i), is_in[i] ? i : FLOW_NONE);
 		if (is_in[i]) {
@@ -94,7 +87,7 @@ Test(plane_flow, overflow_of_one_bucket_is_bounded_and_given_back)
 	uint32_t n = 0;
 
 	// All in one bucket: what a peer without the key cannot do.
-	cr_assert(flow_init(&f, &mem_heap, 64));
+	cr_assert(flow_init(&f, &mem_heap, 64, (struct siphash_key){0, 0}));
 	while (n < 1000 && flow_add(&f, (uint64_t)(n + 1) << 48, n)) {
 		keys[n] = (struct key){n, n};
 		n++;
@@ -124,28 +117,39 @@ Test(plane_flow, each_visits_every_entry_once)
 	static bool seen[500];
 	struct flow_table f;
 
-	cr_assert(flow_init(&f, &mem_heap, 500));
+	cr_assert(flow_init(&f, &mem_heap, 500, (struct siphash_key){9, 9}));
 	for (uint32_t i = 0; i < 500; i++)
-		cr_assert(flow_add(&f, hash_of(&i, sizeof(i)), i));
+		cr_assert(flow_add(&f, flow_hash(&f, &i, sizeof(i)), i));
 	flow_each(&f, note, seen);
 	for (uint32_t i = 0; i < 500; i++)
 		cr_assert(seen[i]);
 	flow_fini(&f);
 }
 
+Test(plane_flow, key_decides_the_hash)
+{
+	struct flow_table f, g;
+	uint32_t x = 1;
+
+	cr_assert(flow_init(&f, &mem_heap, 500, (struct siphash_key){9, 9}));
+	cr_assert(flow_init(&g, &mem_heap, 500, (struct siphash_key){9, 8}));
+	cr_assert_neq(flow_hash(&f, &x, sizeof(x)), flow_hash(&g, &x, sizeof(x)));
+	flow_fini(&f);
+	flow_fini(&g);
+}
+
 Test(plane_flow, replace_keeps_the_place)
 {
 	struct flow_table f;
-	uint64_t hash = hash_of(&keys[7], sizeof(keys[7]));
 
-	cr_assert(flow_init(&f, &mem_heap, 64));
+	cr_assert(flow_init(&f, &mem_heap, 64, (struct siphash_key){9, 9}));
 	for (uint32_t i = 0; i < 20; i++) // all in one bucket and its overflow
-		cr_assert(flow_add(&f, hash, i));
+		cr_assert(flow_add(&f, 77, i));
 	for (uint32_t i = 0; i < 20; i++)
-		flow_replace(&f, hash, i, i + 100);
+		flow_replace(&f, 77, i, i + 100);
 	cr_assert_eq(f.count, 20);
 	for (uint32_t i = 0; i < 20; i++)
-		flow_remove(&f, hash, i + 100);
+		flow_remove(&f, 77, i + 100);
 	cr_assert_eq(f.count, 0);
 	flow_fini(&f);
 }

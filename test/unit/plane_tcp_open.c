@@ -691,18 +691,18 @@ Test(plane_tcp_open, full_pool_resets_a_complete_handshake_in_the_end)
 
 Test(plane_tcp_open, some_connections_are_kept_for_our_own_opens)
 {
-	struct segpeer_args a = {65535, 7200, 32, 64};
+	struct segpeer_args a = {65535, 7200, 128, 64};
 
 	segpeer_fini(&p);
 	segpeer_init(&p, &a);
-	for (uint16_t i = 0; i < 32; i++) {
+	for (uint16_t i = 0; i < 128; i++) {
 		p.path.rport = (uint16_t)(5000 + i);
 		p.knows_stack_iss = false;
 		segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
 		segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
 		segpeer_skip(&p);
 	}
-	cr_assert_eq(p.user.accepts, 30);
+	cr_assert_eq(p.user.accepts, 126);
 	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_ACCEPT_FULL), 2);
 	for (int i = 0; i < 2; i++)
 		cr_assert_not_null(tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user));
