@@ -266,11 +266,19 @@ tcp_next_ms(const struct tcp *t)
 	return t->blocked.count > 0 ? MIN(next, t->now_ms + 1) : next;
 }
 
+// Nobody is there, all that we had to say has arrived, and nothing of the peer's is in the way.
+static bool
+work_is_half(const struct tcp_conn *c)
+{
+	return c->state == TCPS_FIN_WAIT2 && tcp_is_forgotten(c) && c->ooo == NULL &&
+	       !(c->flags & TF_FIN_EARLY);
+}
+
 // A connection whose TCP is over and whose user has had everything: tell it.
 static void
 work_settle(struct tcp_conn *c)
 {
-	if (c->state == TCPS_TIME_WAIT && !(c->flags & TF_BLOCKED))
+	if (!(c->flags & TF_BLOCKED) && (c->state == TCPS_TIME_WAIT || work_is_half(c)))
 		(void)tcp_wait_enter(c);
 	else if (c->state == TCPS_DRAIN && (c->ops == NULL || tcp_rcv_is_drained(c)))
 		tcp_conn_die(c, TCP_GONE_CLOSED);

@@ -133,7 +133,7 @@ uint32_t tcp_work(struct tcp *t);
 uint64_t tcp_next_ms(const struct tcp *t);
 uint32_t tcp_conn_count(const struct tcp *t);   // without the two that follow
 uint32_t tcp_embryo_count(const struct tcp *t); // handshakes that wait for their last segment
-uint32_t tcp_wait_count(const struct tcp *t);   // in TIME_WAIT
+uint32_t tcp_wait_count(const struct tcp *t);   // in TIME_WAIT, and in FIN_WAIT2 without a user
 uint32_t tcp_conn_max(const struct tcp *t);
 // How hard the worker is pressed (shed.h): from SHED_COOKIES on SYNs are answered without memory,
 // from SHED_SHRINK on windows do not grow, from SHED_DROP on SYNs are dropped.

@@ -198,11 +198,11 @@ struct tcp {
 	struct pool conns, embryos, waits;
 	struct flow_table flows; // of all three, see tcp_find.c
 	struct tcp_fifo embryo_list[TCP_EMBRYO_LISTS];
-	struct tcp_fifo wait_list;
-	uint64_t records_ms;    // when the deadlines of records were last looked at
-	uint64_t cookie_ms;     // until then our cookies may come back
-	struct tcp_dest *dests; // TCP_DESTS_MAX of them
-	uint32_t laddr_next;    // which local address the next open begins with
+	struct tcp_fifo wait_list[2]; // TIME_WAIT; FIN_WAIT2
+	uint64_t records_ms;          // when the deadlines of records were last looked at
+	uint64_t cookie_ms;           // until then our cookies may come back
+	struct tcp_dest *dests;       // TCP_DESTS_MAX of them
+	uint32_t laddr_next;          // which local address the next open begins with
 	struct tcp_listener listeners[TCP_LISTENERS_MAX];
 	struct mem_source *mem;
 	struct wheel wheel;

@@ -66,11 +66,11 @@ struct tcp_embryo {
 };
 static_assert(sizeof(struct tcp_embryo) == 80, "64 and a key's 38 would be allowed");
 
-// A connection in TIME_WAIT. One cache line.
+// A connection in TIME_WAIT, or in FIN_WAIT2 without a user. One cache line.
 struct tcp_wait {
 	uint32_t magic;
 	struct tcp_path path;
-	uint16_t has_ts : 1, tick : 15; // deadline
+	uint16_t has_ts : 1, is_half : 1, tick : 14; // is_half: FIN_WAIT2; tick: deadline
 	uint32_t rcv_nxt, snd_nxt;
 	uint32_t ts_recent;
 	struct tcp_link link;
@@ -157,7 +157,8 @@ bool tcp_cookie_take(struct tcp *t, const struct tcp_path *path, const struct tc
 		     struct tcp_embryo *e);
 
 // tcp_wait.c
-// Takes over the connection's place in the table; its user may still have bytes to take.
+// Takes over the place in the table of a connection in TIME_WAIT, whose user may still have bytes
+// to take, or in FIN_WAIT2 without a user.
 struct tcp_wait *tcp_wait_enter(struct tcp_conn *c);
 void tcp_wait_input(struct tcp *t, struct tcp_wait *w, const struct tcp_seg *s);
 void tcp_wait_drop(struct tcp *t, struct tcp_wait *w);

@@ -313,8 +313,11 @@ in_conn(struct tcp_conn *c, struct tcp_seg *s)
 		in_synchronized(c, s);
 		break;
 	}
-	if (!tcp_is_dead(c))
-		tcp_timer_update(c);
+	if (tcp_is_dead(c))
+		return;
+	tcp_timer_update(c);
+	if (c->state == TCPS_FIN_WAIT2 && tcp_is_forgotten(c))
+		tcp_ready(c); // a record will do (tcp_wait.c)
 }
 
 void

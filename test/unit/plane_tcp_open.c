@@ -584,6 +584,7 @@ Test(plane_tcp_open, rfc1122_data_for_nobody_is_reset)
 	segpeer_send(&p, SP_ACK, 1, 1, 65535, "thrown away", 11);
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_ACK, 12, 2, 65535, NULL, 0);
+	next(SP_ACK, 2, 12, 0); // was due, and leaves before the record takes over
 	segpeer_send(&p, SP_ACK, 12, 2, 65535, "more", 4);
 	cr_assert(segpeer_next(&p, &s));
 	cr_assert(s.flags & SP_RST);

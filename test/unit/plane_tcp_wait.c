@@ -225,6 +225,108 @@ Test(plane_tcp_wait, syn_that_is_shed_leaves_the_record)
 	segpeer_fini(&p);
 }
 
+// Forgotten, our FIN acknowledged: rcv_nxt 1, snd_nxt 2.
+static void
+forget(void)
+{
+	p.knows_stack_iss = false;
+	segpeer_accept(&p, NULL);
+	tcp_conn_forget(p.user.c);
+	segpeer_work(&p);
+	segpeer_send(&p, SP_ACK, 1, 2, 65535, NULL, 0);
+	segpeer_skip(&p);
+}
+
+Test(plane_tcp_wait, half_closed_and_forgotten_costs_no_connection)
+{
+	forget();
+	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	cr_assert_eq(tcp_wait_count(p.tcp), 1);
+	segpeer_send(&p, SP_ACK, 1, 2, 65535, NULL, 0);
+	silence();
+	segpeer_wait(&p, 50000);
+	segpeer_send(&p, SP_ACK | SP_FIN, 1, 2, 65535, NULL, 0);
+	next(SP_ACK, 2, 2, 0);
+	segpeer_wait(&p, 29000);
+	cr_assert_eq(tcp_wait_count(p.tcp), 1, "TIME_WAIT begins with the FIN");
+	segpeer_send(&p, SP_ACK | SP_FIN, 1, 2, 65535, NULL, 0);
+	next(SP_ACK, 2, 2, 0);
+	segpeer_wait(&p, 31000);
+	cr_assert_eq(tcp_wait_count(p.tcp), 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_wait, half_closed_ends_after_a_minute)
+{
+	forget();
+	segpeer_wait(&p, 59000);
+	cr_assert_eq(tcp_wait_count(p.tcp), 1);
+	segpeer_wait(&p, 1500);
+	cr_assert_eq(tcp_wait_count(p.tcp), 0);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_TIMEOUT), 1);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_wait, half_closed_refuses_bytes_and_resets)
+{
+	forget();
+	segpeer_send(&p, SP_RST, 500, 0, 0, NULL, 0); // in the window, but not exact
+	next(SP_ACK, 2, 1, 0);
+	segpeer_send(&p, SP_SYN, 500, 0, 65535, NULL, 0);
+	next(SP_ACK, 2, 1, 0);
+	segpeer_send(&p, SP_ACK, 0, 2, 65535, "x", 1); // an old byte
+	next(SP_ACK, 2, 1, 0);
+	segpeer_send(&p, SP_RST, 100000, 0, 0, NULL, 0);
+	segpeer_send(&p, SP_FIN, 1, 0, 65535, NULL, 0);
+	silence();
+	cr_assert_eq(tcp_wait_count(p.tcp), 1);
+	segpeer_send(&p, SP_RST, 1, 0, 0, NULL, 0);
+	cr_assert_eq(tcp_wait_count(p.tcp), 0);
+	silence();
+	p.path.rport++;
+	forget();
+	segpeer_send(&p, SP_ACK, 0, 2, 65535, "xy", 2); // one of them is new
+	next(SP_RST | SP_ACK, 2, 1, 0);
+	cr_assert_eq(tcp_wait_count(p.tcp), 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_wait, half_closed_with_a_gap_stays_a_connection)
+{
+	segpeer_accept(&p, NULL);
+	segpeer_send(&p, SP_ACK | SP_FIN, 3, 1, 65535, "z", 1); // two bytes before it are missing
+	tcp_conn_forget(p.user.c);
+	segpeer_work(&p);
+	segpeer_send(&p, SP_ACK, 1, 2, 65535, NULL, 0);
+	segpeer_skip(&p);
+	cr_assert_eq(tcp_conn_count(p.tcp), 1);
+	cr_assert_eq(tcp_wait_count(p.tcp), 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_wait, who_does_not_close_makes_room_first)
+{
+	struct segpeer_args a = {
+		.window_bytes = 65535, .conns_max = 4, .chunks = 64, .waits_max = 3};
+
+	segpeer_fini(&p);
+	segpeer_init(&p, &a);
+	for (uint16_t i = 0; i < 5; i++) {
+		p.path.rport = (uint16_t)(5000 + i);
+		if (i == 1 || i == 2)
+			forget();
+		else
+			close_both(false);
+	}
+	for (uint16_t i = 0; i < 5; i++) {
+		p.path.rport = (uint16_t)(5000 + i);
+		segpeer_send(&p, SP_ACK | SP_FIN, 1, 2, 65535, NULL, 0);
+		cr_assert(segpeer_next(&p, &s));
+		cr_assert_eq(s.flags, i == 1 || i == 2 ? SP_RST : SP_ACK, "%u", i);
+	}
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_wait, oldest_makes_room)
 {
 	struct segpeer_args a = {
