@@ -355,6 +355,9 @@ tcp_input(struct tcp *t, const struct tcp_path *path, struct span raw)
 		c = in_no_conn(t, path, &s);
 		break;
 	}
-	if (c != NULL)
-		in_conn(c, &s);
+	if (c == NULL)
+		return;
+	in_conn(c, &s);
+	// A record became a connection because this segment completes the handshake, so it has.
+	CHECK(c->state != TCPS_SYN_RCVD || (c->flags & TF_ACTIVE));
 }

@@ -400,3 +400,29 @@ Test(plane_tcp_cookie, record_after_a_cookie_takes_the_cookies_ack)
 	cr_assert_eq(tcp_embryo_count(p.tcp), 0);
 	segpeer_fini(&p);
 }
+
+Test(plane_tcp_cookie, ipv6_by_record_by_cookie_and_waiting)
+{
+	cr_assert(ipaddr_parse(SPAN_LIT("2001:db8::1"), &p.path.laddr));
+	cr_assert(ipaddr_parse(SPAN_LIT("2001:db8::2"), &p.path.raddr));
+	for (uint32_t i = 0; i < 4; i++) {
+		tcp_shed(p.tcp, i % 2 == 0 ? SHED_NONE : SHED_COOKIES);
+		if (i == 2) // one bit of an address, nothing else
+			p.path.raddr.b[7] ^= 1;
+		else
+			p.path.rport++;
+		p.knows_stack_iss = false;
+		p.user.gones = 0;
+		segpeer_send_options(&p, SP_SYN, 0, 0, 65535, MSS_ONLY, SPAN_NONE);
+		next(SP_SYN | SP_ACK, 0, 1, 0);
+		cr_assert_eq(s.mss, 1440);
+		segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+		cr_assert_eq(p.user.accepts, i + 1);
+		tcp_conn_close(p.user.c);
+		segpeer_work(&p);
+		segpeer_send(&p, SP_ACK | SP_FIN, 1, 2, 65535, NULL, 0);
+		cr_assert_eq(tcp_wait_count(p.tcp), i + 1);
+		segpeer_skip(&p);
+	}
+	segpeer_fini(&p);
+}
