@@ -261,6 +261,39 @@ Test(plane_tcp_port, rfc6191_number_and_timestamp_are_above_the_old_ones)
 	segpeer_fini(&p);
 }
 
+Test(plane_tcp_port, rfc6191_number_is_above_also_after_much_data)
+{
+	start(16, 200);
+	p.ports_step = 32768;
+	p.user.c = connect_patiently();
+	p.path = *tcp_conn_path(p.user.c);
+	p.has_ts = true;
+	p.ts_base = 0x1000 - (uint32_t)(p.now_us / 1000);
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_send_options(
+		&p, SP_SYN | SP_ACK, 0, 1, 65535,
+		OPTIONS("\x02\x04\x05\xb4\x01\x01\x08\x0a\x00\x00\x10\x00\x00\x00\x00\x00"),
+		SPAN_NONE);
+	send_much(800000);
+	tcp_conn_close(p.user.c);
+	segpeer_work(&p);
+	cr_assert(segpeer_next(&p, &s));
+	uint32_t end = s.seq + 1;
+
+	segpeer_send(&p, SP_ACK | SP_FIN, 1, end, 65535, NULL, 0);
+	segpeer_wait(&p, 1500);
+	segpeer_skip(&p);
+	uint32_t old_end = p.stack_iss + end;
+
+	p.knows_stack_iss = false;
+	p.user.c = connect_patiently();
+	cr_assert_not_null(p.user.c);
+	segpeer_work(&p);
+	cr_assert((int32_t)(p.stack_iss - old_end) > 0);
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_port, given_back_at_the_end_of_time_wait)
 {
 	start(16, 200);

@@ -215,6 +215,25 @@ Test(plane_tcp_wait, syn_reopens_with_a_record_also_under_pressure)
 	segpeer_fini(&p);
 }
 
+Test(plane_tcp_wait, reopened_number_is_above_also_after_much_data)
+{
+	p.knows_stack_iss = false;
+	segpeer_accept(&p, NULL);
+	send_much(300000); // the clock stands still meanwhile
+	tcp_conn_close(p.user.c);
+	segpeer_work(&p);
+	cr_assert(segpeer_next(&p, &s));
+	uint32_t end = s.seq + 1, old_end = p.stack_iss + end;
+
+	segpeer_send(&p, SP_ACK | SP_FIN, 1, end, 65535, NULL, 0);
+	segpeer_skip(&p);
+	p.knows_stack_iss = false;
+	segpeer_send(&p, SP_SYN, 3, 0, 65535, NULL, 0);
+	next(SP_SYN | SP_ACK, 0, 4, 0);
+	cr_assert((int32_t)(p.stack_iss - old_end) > 0);
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_wait, syn_that_is_shed_leaves_the_record)
 {
 	close_both(false);
