@@ -627,6 +627,41 @@ Test(plane_tcp_open, close_with_bytes_not_taken_waits_for_the_user)
 	segpeer_fini(&p);
 }
 
+// How long after a word of ours it is sent again, ms.
+static uint64_t
+resent_after(void)
+{
+	uint64_t start = p.now_us;
+
+	segpeer_skip(&p);
+	tcp_conn_write(p.user.c, SPAN_LIT("220 hello\r\n"));
+	segpeer_work(&p);
+	next(SP_ACK | SP_PSH, 1, 1, 11);
+	segpeer_wait(&p, 3000);
+	next(SP_ACK | SP_PSH, 1, 1, 11);
+	return (s.at_us - start) / 1000;
+}
+
+Test(plane_tcp_open, rfc6298_handshake_gives_the_first_round_trip)
+{
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	segpeer_wait(&p, 100);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	cr_assert(resent_after() <= 400);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_open, rfc6298_karn_answers_to_two_syns_give_none)
+{
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	segpeer_wait(&p, 900);
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	segpeer_wait(&p, 50);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	cr_assert_eq(resent_after(), 1000);
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_open, half_open_connections_take_no_connection)
 {
 	for (uint16_t i = 0; i < 15; i++) { // as many as get a record: 3/4 of 20
