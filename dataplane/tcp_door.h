@@ -28,8 +28,7 @@
 #define TCP_COOKIE_TS_BITS 9u  // low bits of TSval: 4 our scale, 4 the peer's, 1 SACK
 #define TCP_RESETS_PER_S 1000u // to strangers; half of it certain, half of it chance
 #define TCP_WAIT_TICK_MS 64u   // grain of a wait record's deadline
-#define TCP_CONNS_KEPT                                                                             \
-	64u // one of so many connections is kept for our own opens: less than shed.c leaves
+#define TCP_CONNS_KEPT 64u // one of so many is kept for our own opens; above the marks of shed.c
 #define TCP_DESTS_MAX 32u  // destinations whose ports are remembered; the least used goes
 #define TCP_LADDRS_MAX 16u // local addresses that are tried for one open
 #define TCP_PORT_MIN 16384u

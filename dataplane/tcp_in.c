@@ -9,7 +9,9 @@
 //
 // The order of tests in a synchronized state: timestamp, window, RST, SYN, ACK, then bytes and FIN.
 // A segment that fails one of the first two is answered with an ACK (unless it is a RST) and
-// forgotten.
+// forgotten. SYN_RCVD of a client, TIME_WAIT and FIN_WAIT2 without a user are records
+// (tcp_embryo.c, tcp_wait.c); what is here of SYN_RCVD is for the simultaneous open and for the
+// segment that turns a record into a connection.
 #include "dataplane/tcp_conn.h"
 
 static void
@@ -219,8 +221,7 @@ in_rst(struct tcp_conn *c, const struct tcp_seg *s)
 	tcp_conn_die(c, c->state == TCPS_SYN_RCVD ? TCP_GONE_REFUSED : TCP_GONE_RESET);
 }
 
-// SYN_RCVD here is a simultaneous open of ours, or a record (tcp_embryo.c) that has just become a
-// connection. Returns false when nothing is left to do with this segment.
+// Returns false when nothing is left to do with this segment.
 static bool
 in_syn_rcvd(struct tcp_conn *c, struct tcp_seg *s)
 {
@@ -231,7 +232,7 @@ in_syn_rcvd(struct tcp_conn *c, struct tcp_seg *s)
 		tcp_ready(c);
 		return false;
 	}
-	if ((c->flags & TF_ACTIVE) && s->ack == c->snd_una + 1) {
+	if (s->ack == c->snd_una + 1) {
 		s->seq++; // simultaneous open: the SYN is known, its ACK is news
 		s->flags &= (uint8_t)~TCP_SYN;
 	}

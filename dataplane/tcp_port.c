@@ -138,7 +138,7 @@ port_again(struct tcp *t, struct tcp_dest *d, struct tcp_path *path, uint32_t *i
 			continue;
 		struct tcp_wait *w = pool_at(&t->waits, tcp_ref_index(ref));
 
-		if (!w->has_ts || !tcp_wait_is_old(t, w, TCP_PORT_REUSE_MS))
+		if (!w->has_ts || w->is_half || !tcp_wait_is_old(t, w, TCP_PORT_REUSE_MS))
 			continue;
 		*isn_above = w->snd_nxt;
 		COUNT(t->counters, TCP_WAIT_REUSED);

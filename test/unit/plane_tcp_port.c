@@ -5,6 +5,7 @@
 #include "test/unit/plane_tcp_rig.h"
 
 #define PORTS 49152u // 16384 to 65535
+#define SYN_ACK_TS OPTIONS("\x02\x04\x05\xb4\x01\x01\x08\x0a\x00\x00\x10\x00\x00\x00\x00\x00")
 
 static struct tcp_conn *conns[2 * PORTS];
 static uint8_t seen[8][65536];
@@ -271,10 +272,7 @@ Test(plane_tcp_port, rfc6191_number_is_above_also_after_much_data)
 	p.ts_base = 0x1000 - (uint32_t)(p.now_us / 1000);
 	segpeer_work(&p);
 	segpeer_skip(&p);
-	segpeer_send_options(
-		&p, SP_SYN | SP_ACK, 0, 1, 65535,
-		OPTIONS("\x02\x04\x05\xb4\x01\x01\x08\x0a\x00\x00\x10\x00\x00\x00\x00\x00"),
-		SPAN_NONE);
+	segpeer_send_options(&p, SP_SYN | SP_ACK, 0, 1, 65535, SYN_ACK_TS, SPAN_NONE);
 	send_much(800000);
 	tcp_conn_close(p.user.c);
 	segpeer_work(&p);
@@ -291,6 +289,27 @@ Test(plane_tcp_port, rfc6191_number_is_above_also_after_much_data)
 	cr_assert_not_null(p.user.c);
 	segpeer_work(&p);
 	cr_assert((int32_t)(p.stack_iss - old_end) > 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_port, rfc6191_is_for_time_wait_not_for_a_peer_that_has_not_closed)
+{
+	start(16, 200);
+	p.ports_step = 32768;
+	p.has_ts = true;
+	p.user.c = connect_patiently();
+	p.path = *tcp_conn_path(p.user.c);
+	p.ts_base = 0x1000 - (uint32_t)(p.now_us / 1000);
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_send_options(&p, SP_SYN | SP_ACK, 0, 1, 65535, SYN_ACK_TS, SPAN_NONE);
+	tcp_conn_forget(p.user.c);
+	segpeer_work(&p);
+	segpeer_send(&p, SP_ACK, 1, 2, 65535, NULL, 0);
+	cr_assert_eq(tcp_wait_count(p.tcp), 1);
+	segpeer_wait(&p, 40000);
+	segpeer_skip(&p);
+	cr_assert_null(connect_patiently());
 	segpeer_fini(&p);
 }
 
