@@ -14,6 +14,8 @@ struct gauge {
 static const struct gauge gauges[] = {
 	{"sessions_open", offsetof(struct counters, sessions_open)},
 	{"connections_open", offsetof(struct counters, connections_open)},
+	{"handshakes_open", offsetof(struct counters, handshakes_open)},
+	{"time_waits_open", offsetof(struct counters, time_waits_open)},
 	{"backends_open", offsetof(struct counters, backends_open)},
 	{"chunks_used", offsetof(struct counters, chunks_used)},
 	{"chunks_cap", offsetof(struct counters, chunks_cap)},

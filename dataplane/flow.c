@@ -158,6 +158,25 @@ flow_remove(struct flow_table *f, uint64_t hash, uint32_t index)
 }
 
 void
+flow_replace(struct flow_table *f, uint64_t hash, uint32_t index, uint32_t by)
+{
+	uint16_t tag = flow_tag(hash);
+	struct flow_bucket *b = &f->buckets[hash & f->mask];
+
+	CHECK(by != FLOW_NONE);
+	for (uint32_t n = 0; b != NULL; n++, b = flow_next(f, b)) {
+		CHECK(n <= FLOW_CHAIN_MAX);
+		for (uint32_t i = 0; i < FLOW_WAYS; i++) {
+			if (b->tag[i] == tag && b->index[i] == index) {
+				b->index[i] = by;
+				return;
+			}
+		}
+	}
+	CHECK(!"flow_replace of an entry that is in the table");
+}
+
+void
 flow_each(const struct flow_table *f, flow_each_fn fn, void *ctx)
 {
 	uint32_t n = f->mask + 1 + f->overflow_count;

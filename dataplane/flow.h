@@ -43,12 +43,14 @@ typedef void (*flow_each_fn)(void *ctx, uint32_t index);
 must_use bool flow_init(struct flow_table *f, struct mem_source *m, uint32_t cap,
 			struct siphash_key key);
 void flow_fini(struct flow_table *f);
-uint64_t flow_hash(const struct flow_table *f, const void *key, size_t n);
+uint64_t flow_hash(const struct flow_table *f, const void *key, size_t n); // or one's own, keyed
 void flow_prefetch(const struct flow_table *f, uint64_t hash);
 uint32_t flow_find(const struct flow_table *f, uint64_t hash, const void *key, flow_is_fn is,
 		   const void *ctx); // FLOW_NONE: not there
 must_use bool flow_add(struct flow_table *f, uint64_t hash,
 		       uint32_t index);                                // the key is not in yet
 void flow_remove(struct flow_table *f, uint64_t hash, uint32_t index); // CHECKs that it is in
+// Another index under the same key. CHECKs that the old one is in; cannot fail.
+void flow_replace(struct flow_table *f, uint64_t hash, uint32_t index, uint32_t by);
 // Calls fn for each index; fn must not change the table.
 void flow_each(const struct flow_table *f, flow_each_fn fn, void *ctx);

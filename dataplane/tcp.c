@@ -4,8 +4,8 @@
 //
 // The dead list: a connection that ends is taken out of the table, the timers and the lists at
 // once, but `gone` is called and the memory given back only by tcp_work, so users may end any
-// connection from any call. TIME_WAIT begins without the user: `gone` comes as soon as its last
-// bytes are taken.
+// connection from any call. TIME_WAIT is a record of its own (tcp_wait.c): `gone` comes as soon as
+// the user's last bytes are taken.
 #include "dataplane/tcp_conn.h"
 
 #define TCP_WORK_EXTRA 64u // connections that become ready during a pass and are still served in it
@@ -13,12 +13,29 @@
 static bool
 open_tables(struct tcp *t, const struct tcp_args *a)
 {
-	if (!pool_init(&t->conns, a->mem, "connections", sizeof(struct tcp_conn), a->conns_max))
-		return false;
-	if (flow_init(&t->flows, a->mem, a->conns_max, t->key))
-		return true;
+	uint32_t embryos = a->embryos_max > 0 ? a->embryos_max : a->conns_max / 4 + 16;
+	uint32_t waits = a->waits_max > 0 ? a->waits_max : a->conns_max / 4 + 16;
+
+	t->dests = mem_get(a->mem, TCP_DESTS_MAX * sizeof(*t->dests), "local ports");
+	t->embryos_high = embryos - embryos / 4;
+	return t->dests != NULL &&
+	       pool_init(&t->conns, a->mem, "connections", sizeof(struct tcp_conn), a->conns_max) &&
+	       pool_init(&t->embryos, a->mem, "half-open", sizeof(struct tcp_embryo), embryos) &&
+	       pool_init(&t->waits, a->mem, "time wait", sizeof(struct tcp_wait), waits) &&
+	       flow_init(&t->flows, a->mem, a->conns_max + embryos + waits, t->key);
+}
+
+static void
+close_tables(struct tcp *t)
+{
+	flow_fini(&t->flows);
+	pool_fini(&t->waits);
+	pool_fini(&t->embryos);
 	pool_fini(&t->conns);
-	return false;
+	if (t->dests != NULL)
+		mem_put(t->mem, t->dests, TCP_DESTS_MAX * sizeof(*t->dests));
+	t->magic = 0;
+	mem_put(t->mem, t, sizeof(*t));
 }
 
 struct tcp *
@@ -45,27 +62,27 @@ tcp_open(const struct tcp_args *a)
 	tcp_settings(t, &a->settings);
 	memcpy(&t->key, a->secret, sizeof(t->key));
 	rng_init(&t->rng, a->seed);
-	t->port_next = (uint32_t)rng_next(&t->rng);
 	list_init(&t->ready);
 	list_init(&t->blocked);
 	list_init(&t->dead);
-	list_init(&t->embryos);
-	list_init(&t->time_wait);
 	list_init(&t->drain);
 	wheel_init(&t->wheel, 0);
-	t->challenge_s = UINT64_MAX; // no second has begun
+	t->challenges.s = t->resets.s = UINT64_MAX; // no second has begun
 	if (!open_tables(t, a)) {
-		mem_put(a->mem, t, sizeof(*t));
+		close_tables(t);
 		return NULL;
 	}
 	return t;
 }
 
 static void
-close_collect(void *ctx, uint32_t index)
+close_collect(void *ctx, uint32_t ref)
 {
 	struct tcp *t = ctx;
-	struct tcp_conn *c = pool_at(&t->conns, index);
+
+	if (tcp_ref_kind(ref) != TCP_KIND_CONN)
+		return;
+	struct tcp_conn *c = pool_at(&t->conns, tcp_ref_index(ref));
 
 	c->flags &= ~TF_FLOW; // the table goes as a whole
 	tcp_conn_die(c, TCP_GONE_CLOSED);
@@ -92,10 +109,7 @@ tcp_close(struct tcp **tp)
 		tcp_conn_free(c);
 	}
 	CHECK(t->conns.used == 0);
-	flow_fini(&t->flows);
-	pool_fini(&t->conns);
-	t->magic = 0;
-	mem_put(t->mem, t, sizeof(*t));
+	close_tables(t);
 }
 
 bool
@@ -150,6 +164,20 @@ tcp_conn_max(const struct tcp *t)
 	return t->conns_max;
 }
 
+uint32_t
+tcp_embryo_count(const struct tcp *t)
+{
+	OBJ_CHECK(t, TCP_MAGIC);
+	return t->embryos.used;
+}
+
+uint32_t
+tcp_wait_count(const struct tcp *t)
+{
+	OBJ_CHECK(t, TCP_MAGIC);
+	return t->waits.used;
+}
+
 void
 tcp_ready(struct tcp_conn *c)
 {
@@ -162,16 +190,16 @@ tcp_ready(struct tcp_conn *c)
 bool
 tcp_challenge_allowed(struct tcp *t)
 {
-	if (t->challenge_s != t->now_s) {
-		// How many there are must not tell a stranger how many others were sent.
-		t->challenge_s = t->now_s;
-		t->challenge_left =
-			TCP_CHALLENGES_PER_S / 2 + rng_below(&t->rng, TCP_CHALLENGES_PER_S / 2 + 1);
-	}
-	if (t->challenge_left == 0)
-		return false;
-	t->challenge_left--;
-	return true;
+	return tcp_limit_allows(t, &t->challenges, TCP_CHALLENGES_PER_S);
+}
+
+bool
+tcp_reset_allowed(struct tcp *t)
+{
+	if (tcp_limit_allows(t, &t->resets, TCP_RESETS_PER_S))
+		return true;
+	COUNT(t->counters, TCP_RST_LIMITED);
+	return false;
 }
 
 void
@@ -182,7 +210,7 @@ tcp_enter_time_wait(struct tcp_conn *c)
 	c->rtx_ms = 0;
 	c->flags &= ~TF_PERSIST;
 	c->idle_ms = tcp_after(c, TCP_TIME_WAIT_MS);
-	tcp_ready(c); // `gone`, and its place among those that may be recycled
+	tcp_ready(c); // our ACK, then the record
 }
 
 void
@@ -193,9 +221,9 @@ tcp_finish(struct tcp_conn *c)
 		tcp_conn_die(c, TCP_GONE_CLOSED);
 		return;
 	}
-	flow_remove(&c->tcp->flows, flow_hash(&c->tcp->flows, &c->path, sizeof(c->path)),
-		    pool_index(&c->tcp->conns, c));
-	c->flags &= ~(TF_FLOW | TF_PERSIST | TF_ACK_NOW);
+	if (c->flags & TF_FLOW)
+		tcp_conn_unfile(c);
+	c->flags &= ~(TF_PERSIST | TF_ACK_NOW);
 	c->state = TCPS_DRAIN;
 	c->rtx_ms = 0;
 	c->ack_ms = 0;
@@ -212,9 +240,19 @@ tcp_run(struct tcp *t, uint64_t now_us, uint32_t most)
 	t->now_ms = now_us / 1000;
 	t->now_ms32 = (uint32_t)t->now_ms;
 	t->now_s = (uint32_t)(t->now_ms / 1000);
+	uint32_t count = 0;
+
+	if (t->records_ms != t->now_ms) { // most loops: the millisecond is still the same
+		uint32_t part = (most + 3) / 4;
+		uint32_t embryos = tcp_embryo_run(t, part), waits = tcp_wait_run(t, part);
+
+		if (embryos < part && waits < part)
+			t->records_ms = t->now_ms;
+		count = embryos + waits;
+	}
 	if (t->wheel.now_ms >= t->now_ms && t->wheel.due == NULL)
-		return 0; // most loops: the millisecond is still the same
-	return wheel_run(&t->wheel, t->now_ms, most, tcp_timer_fire, t);
+		return count;
+	return count + wheel_run(&t->wheel, t->now_ms, most - MIN(count, most), tcp_timer_fire, t);
 }
 
 uint64_t
@@ -225,30 +263,26 @@ tcp_next_ms(const struct tcp *t)
 		return t->now_ms;
 	uint64_t next = wheel_next_ms(&t->wheel);
 
+	next = MIN(next, MIN(tcp_embryo_next_ms(t), tcp_wait_next_ms(t)));
 	return t->blocked.count > 0 ? MIN(next, t->now_ms + 1) : next;
+}
+
+// Nobody is there, all that we had to say has arrived, and nothing of the peer's is in the way.
+static bool
+work_is_half(const struct tcp_conn *c)
+{
+	return c->state == TCPS_FIN_WAIT2 && tcp_is_forgotten(c) && c->ooo == NULL &&
+	       !(c->flags & TF_FIN_EARLY);
 }
 
 // A connection whose TCP is over and whose user has had everything: tell it.
 static void
 work_settle(struct tcp_conn *c)
 {
-	if (c->state == TCPS_DRAIN) {
-		if (c->ops == NULL || tcp_rcv_is_drained(c))
-			tcp_conn_die(c, TCP_GONE_CLOSED);
-		return;
-	}
-	if (c->state != TCPS_TIME_WAIT || list_node_is_linked(&c->node))
-		return;
-	const struct tcp_user_ops *ops = c->ops;
-
-	if (ops != NULL && !tcp_rcv_is_drained(c))
-		return;
-	c->ops = NULL;
-	chunkq_clear(&c->rcvq, c->tcp->chunks);
-	if (ops != NULL)
-		ops->gone(c->user, c, TCP_GONE_CLOSED);
-	if (!tcp_is_dead(c)) // only now may it be recycled
-		list_push_back(&c->tcp->time_wait, &c->node);
+	if (!(c->flags & TF_BLOCKED) && (c->state == TCPS_TIME_WAIT || work_is_half(c)))
+		(void)tcp_wait_enter(c);
+	else if (c->state == TCPS_DRAIN && (c->ops == NULL || tcp_rcv_is_drained(c)))
+		tcp_conn_die(c, TCP_GONE_CLOSED);
 }
 
 static uint32_t
@@ -316,6 +350,7 @@ tcp_work(struct tcp *t)
 		c->flags &= ~TF_READY;
 		work += work_conn(c);
 	}
+	work += tcp_embryo_work(t);
 	count = t->dead.count + TCP_WORK_EXTRA;
 	for (i = 0; i < count && (n = list_first(&t->dead)) != NULL; i++, work++)
 		work_reap(CONTAINER_OF(n, struct tcp_conn, work));

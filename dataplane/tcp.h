@@ -3,15 +3,18 @@
 //
 // What for: carries the two halves of a relay. Who calls it: net.c from below (tcp_input), the SMTP
 // machines from above, the worker's loop (tcp_run, tcp_work). No rte_ type here or above; time is
-// what tcp_run was told. Memory: connections and chunks from the worker's pools; an idle connection
-// holds no chunk. A tcp_conn belongs to this module; the user's pointer stays valid from accept or
-// open until its `gone` call, which is the last one. What can go wrong: no connection free: SYN
-// dropped (TCP_SYN_SHED), tcp_conn_open returns NULL; no chunk: segment dropped (TCP_NO_CHUNK), the
+// what tcp_run was told. Memory: connections, records and chunks from the worker's pools; an idle
+// connection holds no chunk; half-open ones and TIME_WAIT are records, not connections (tcp_door.h
+// says what they do when they run out). A tcp_conn belongs to this module; the user's pointer stays
+// valid from accept or open until its `gone` call, which is the last one. What can go wrong: many
+// half-open connections: SYN cookies (TCP_COOKIES_SENT); no connection free: a complete handshake
+// waits up to a minute for one, then the client is reset (TCP_ACCEPT_FULL), tcp_conn_open returns
+// NULL; SHED_DROP: no answer to a SYN (TCP_SYN_SHED); no chunk: segment dropped (TCP_NO_CHUNK), the
 // peer sends it again; no frame or no ARP entry: the segment stays unsent and is tried again on the
 // next tcp_work. RFCs: 9293, 6298 (RTO), 5681 (fast retransmit, congestion), 7323 (window scale,
 // timestamps, PAWS), 2018 (SACK permitted and sent), 2883 (D-SACK), 5961 (challenge ACK), 6528
-// (ISN), 1122 4.2.3.6 (keepalive), 1191 and 8201 (path MTU), 2923 (black holes), 5927 (ICMP), 5482
-// (user timeout, as policy).
+// (ISN), 4987 (SYN floods), 6191 and 1337 (TIME_WAIT), 6056 (ports), 1122 4.2.3.6 (keepalive), 1191
+// and 8201 (path MTU), 2923 (black holes), 5927 (ICMP), 5482 (user timeout, as policy).
 #pragma once
 
 #include "control/abi/counter.h"
@@ -93,6 +96,7 @@ struct tcp_settings {
 
 struct tcp_args {
 	uint32_t conns_max;
+	uint32_t embryos_max, waits_max; // half-open and TIME_WAIT records; 0: a quarter of conns_max
 	struct tcp_settings settings;
 	uint64_t seed;      // jitter and local ports
 	uint8_t secret[16]; // ISNs (RFC 6528) and the flow table's hash
@@ -138,7 +142,9 @@ uint32_t tcp_work(struct tcp *t);
 // The earliest timer, or now when tcp_work has something to do; UINT64_MAX: nothing comes by
 // itself.
 uint64_t tcp_next_ms(const struct tcp *t);
-uint32_t tcp_conn_count(const struct tcp *t);
+uint32_t tcp_conn_count(const struct tcp *t);   // without the two that follow
+uint32_t tcp_embryo_count(const struct tcp *t); // handshakes that wait for their last segment
+uint32_t tcp_wait_count(const struct tcp *t);   // in TIME_WAIT, and in FIN_WAIT2 without a user
 uint32_t tcp_conn_max(const struct tcp *t);
 // How hard the worker is pressed (shed.h): from SHED_COOKIES on SYNs are answered without memory,
 // from SHED_SHRINK on windows do not grow, from SHED_DROP on SYNs are dropped.

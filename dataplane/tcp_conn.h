@@ -21,7 +21,7 @@
 #include "control/base/rng.h"
 #include "control/base/wheel.h"
 #include "dataplane/flow.h"
-#include "dataplane/tcp.h"
+#include "dataplane/tcp_door.h"
 
 #define TCP_CONN_MAGIC 0x4e4e4f43u
 #define TCP_MAGIC 0x31504354u
@@ -48,9 +48,6 @@
 #define TCP_CWND_MAX (1u << 20)
 #define TCP_DUPACKS 3
 #define TCP_PAWS_IDLE_S (24u * 24 * 3600)
-#define TCP_PORT_MIN 16384u
-#define TCP_PORT_COUNT (65536u - TCP_PORT_MIN)
-#define TCP_PORT_TRIES 2048u
 #define TCP_OUT_BURST 64u         // segments of one connection in one pass
 #define TCP_CHALLENGES_PER_S 200u // half of it certain, half of it chance (CVE-2016-5696)
 #define TCP_STRAY_ACKS 8u         // answers to odd segments without data: per connection and 256 ms
@@ -70,7 +67,7 @@ enum tcp_state { // RFC 9293 3.3.2; LISTEN is the listener table, CLOSED no obje
 	TCPS_CLOSE_WAIT,
 	TCPS_CLOSING,
 	TCPS_LAST_ACK,
-	TCPS_TIME_WAIT,
+	TCPS_TIME_WAIT, // until our last ACK has left; then a record waits (tcp_wait.c)
 	TCPS_DRAIN, // both FINs are acknowledged, the user has not taken all bytes yet; not in the
 		    // flow table
 };
@@ -109,7 +106,7 @@ struct tcp_conn {
 	uint32_t magic;
 	uint8_t state;
 	uint8_t snd_wscale, rcv_wscale;
-	uint8_t listener;
+	uint8_t listener; // of a passive open
 	struct tcp_path path;
 	uint16_t mss; // payload of a full segment that we send: the option's value less timestamps
 	uint32_t flags;
@@ -152,7 +149,7 @@ struct tcp_conn {
 	const struct tcp_user_ops *ops; // NULL: no user
 	void *user;
 	struct list_node work;   // ready, blocked or dead list
-	struct list_node node;   // embryonic, TIME_WAIT or drain list
+	struct list_node node;   // drain list
 	struct chunk *ooo;       // the index of what came out of order (tcp_ooo.c); NULL: nothing
 	struct chunk *snd_chunk; // where the last copy ended: makes sending O(1) along a long queue
 	// --- line 5
@@ -206,21 +203,25 @@ struct tcp {
 	struct trace *trace;
 	const struct tcp_net_ops *net;
 	void *net_ctx;
-	uint32_t conns_max;
+	uint32_t conns_max, embryos_high;
 	struct tcp_settings set;
 	uint16_t mtu;
-	uint32_t port_next;
 	uint32_t ooo_age;       // counts out-of-order arrivals: orders SACK blocks
 	struct tcp_range dsack; // for the ACK that is being written; empty: none
-	uint64_t challenge_s;
-	uint32_t challenge_left;
+	struct tcp_limit challenges, resets;
 	enum shed_level shed;
 	uint32_t listener_count;
 	struct siphash_key key;
 	struct rng rng;
-	struct list ready, blocked, dead, embryos, time_wait, drain;
-	struct pool conns;
-	struct flow_table flows;
+	struct list ready, blocked, dead, drain;
+	struct pool conns, embryos, waits;
+	struct flow_table flows; // of all three, see tcp_find.c
+	struct tcp_fifo embryo_list[TCP_EMBRYO_LISTS];
+	struct tcp_fifo wait_list[2]; // TIME_WAIT; FIN_WAIT2
+	uint64_t records_ms;          // when the deadlines of records were last looked at
+	uint64_t cookie_ms;           // until then our cookies may come back
+	struct tcp_dest *dests;       // TCP_DESTS_MAX of them
+	uint32_t laddr_next;          // which local address the next open begins with
 	struct tcp_listener listeners[TCP_LISTENERS_MAX];
 	struct tcp_mtu mtus[TCP_MTU_SETS][TCP_MTU_WAYS];
 	uint32_t mtu_until_s; // none of them lasts longer
@@ -242,6 +243,14 @@ struct tcp_seg {                // an arrived segment
 	struct {
 		uint32_t start, end;
 	} sack[TCP_SACK_BLOCKS_MAX];
+};
+
+struct tcp_bare { // a segment without bytes that belongs to no connection
+	uint32_t seq, ack;
+	uint32_t tsval, tsecr;
+	uint16_t wnd, mss;
+	uint8_t flags, wscale;
+	uint8_t opts; // TCP_OPT_; all but timestamps on a SYN only
 };
 
 static inline bool
@@ -306,22 +315,22 @@ tcp_is_forgotten(const struct tcp_conn *c)
 }
 
 // tcp_open.c
-struct tcp_conn *must_use tcp_conn_new(struct tcp *t, const struct tcp_path *path, bool is_active);
+// In no state and not in the table.
+struct tcp_conn *must_use tcp_conn_new(struct tcp *t, const struct tcp_path *path, uint32_t iss);
 void tcp_conn_die(struct tcp_conn *c,
 		  enum tcp_gone why); // `gone` and the memory follow in tcp_work
 void tcp_conn_reset(struct tcp_conn *c, enum tcp_gone why); // the same with an RST
 void tcp_conn_free(struct tcp_conn *c);
-uint32_t tcp_isn(const struct tcp *t, const struct tcp_path *path);
 uint16_t tcp_mss_for(const struct ipaddr *laddr, uint16_t mtu);
-void tcp_drop_oldest(struct tcp *t, struct list *l);
+void tcp_conn_unfile(struct tcp_conn *c); // out of the table
 struct tcp_listener *tcp_listener_find(struct tcp *t, const struct tcp_path *path);
-uint32_t tcp_flow_find(const struct tcp *t, uint64_t hash, const struct tcp_path *path);
 
 // tcp.c
 void tcp_ready(struct tcp_conn *c);
 void tcp_enter_time_wait(struct tcp_conn *c);
 void tcp_finish(struct tcp_conn *c); // both FINs acknowledged, no TIME_WAIT
 bool tcp_challenge_allowed(struct tcp *t);
+bool tcp_reset_allowed(struct tcp *t);
 
 // tcp_info.c
 void tcp_trace_in(struct tcp_conn *c, const struct tcp_seg *s);
@@ -329,6 +338,11 @@ void tcp_trace_out(struct tcp_conn *c, const uint8_t *header, uint32_t len); // 
 
 // tcp_seg.c
 must_use bool tcp_seg_parse(struct tcp_seg *s, struct span raw);
+bool tcp_seg_send(struct tcp *t, const struct tcp_path *path,
+		  const struct tcp_bare *b); // false: no frame
+
+// tcp_in.c
+void tcp_in_syn_options(struct tcp_conn *c, const struct tcp_seg *s); // what a SYN settles
 
 // tcp_ack.c
 void tcp_ack_open(struct tcp_conn *c, const struct tcp_seg *s); // the ACK of our SYN

@@ -35,14 +35,12 @@ void
 tcp_error(struct tcp *t, const struct tcp_path *path, const struct tcp_error *e)
 {
 	OBJ_CHECK(t, TCP_MAGIC);
-	uint32_t index = tcp_flow_find(t, flow_hash(&t->flows, path, sizeof(*path)), path);
+	struct tcp_conn *c = tcp_conn_find(t, path);
 
-	if (index == FLOW_NONE) {
+	if (c == NULL) {
 		COUNT(t->counters, TCP_ERROR_STRAY);
 		return;
 	}
-	struct tcp_conn *c = pool_at(&t->conns, index);
-
 	OBJ_CHECK(c, TCP_CONN_MAGIC);
 	if (seq_lt(e->seq, c->snd_una) || !seq_lt(e->seq, c->snd_max)) {
 		COUNT(t->counters, TCP_ERROR_STRAY);

@@ -9,7 +9,9 @@
 //
 // The order of tests in a synchronized state: timestamp, window, RST, SYN, ACK, then bytes and FIN.
 // A segment that fails one of the first two is answered with an ACK (unless it is a RST) and
-// forgotten.
+// forgotten. SYN_RCVD of a client, TIME_WAIT and FIN_WAIT2 without a user are records
+// (tcp_embryo.c, tcp_wait.c); what is here of SYN_RCVD is for the simultaneous open and for the
+// segment that turns a record into a connection.
 #include "dataplane/tcp_conn.h"
 
 static void
@@ -24,8 +26,8 @@ in_window_limit(struct tcp_conn *c)
 }
 
 // What the peer's SYN (or SYN-ACK) settles.
-static void
-in_syn_options(struct tcp_conn *c, const struct tcp_seg *s)
+void
+tcp_in_syn_options(struct tcp_conn *c, const struct tcp_seg *s)
 {
 	uint32_t mss = s->opts & TCP_OPT_MSS ? s->mss : TCP_MSS_DEFAULT;
 
@@ -53,55 +55,36 @@ in_syn_options(struct tcp_conn *c, const struct tcp_seg *s)
 	c->snd_wnd_max = s->wnd;
 }
 
-static void
-in_listen(struct tcp *t, const struct tcp_path *path, const struct tcp_seg *s,
-	  const struct tcp_listener *l, uint32_t isn_above)
-{
-	// Half-open connections must not fill the pool: the oldest one makes room.
-	if (t->embryos.count >= MAX(t->conns_max / 2, 1u))
-		tcp_drop_oldest(t, &t->embryos);
-	struct tcp_conn *c = tcp_conn_new(t, path, false);
-
-	if (c == NULL) {
-		COUNT(t->counters, TCP_SYN_SHED);
-		return;
-	}
-	if (isn_above != 0 && seq_le(c->snd_una, isn_above)) { // RFC 1122 4.2.2.13
-		c->snd_una = isn_above + 64000;
-		c->snd_nxt = c->snd_una;
-		c->snd_max = c->snd_una;
-		c->recover = c->snd_una;
-	}
-	c->state = TCPS_SYN_RCVD;
-	c->listener = (uint8_t)(l - t->listeners);
-	c->adv_mss = tcp_mss_for(&path->laddr, t->mtu);
-	in_syn_options(c, s); // bytes on a SYN are not taken: the peer sends them again
-	list_push_back(&t->embryos, &c->node);
-	c->flags |= TF_SYN_DUE;
-	tcp_ready(c);
-}
-
-static void
+// Returns the connection that a cookie comes back for: the segment is then for it.
+static struct tcp_conn *
 in_no_conn(struct tcp *t, const struct tcp_path *path, const struct tcp_seg *s)
 {
+	struct tcp_embryo cookie;
+
 	if (s->flags & TCP_RST)
-		return;
+		return NULL;
 	if (path->lport == path->rport && ipaddr_eq(&path->laddr, &path->raddr)) {
 		COUNT(t->counters, TCP_BAD); // "from ourselves": an answer would come back here
-		return;
+		return NULL;
 	}
 	struct tcp_listener *l = tcp_listener_find(t, path);
 
 	if ((s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
 		if (l != NULL) {
-			in_listen(t, path, s, l, 0);
-			return;
+			tcp_embryo_syn(t, path, s, l, 0);
+			return NULL;
 		}
 		COUNT(t->counters, TCP_REFUSED);
 	} else if (l != NULL && !(s->flags & TCP_ACK)) {
-		return; // RFC 9293 3.10.7.2: neither SYN nor ACK means anything to a listener
+		return NULL; // RFC 9293 3.10.7.2: neither SYN nor ACK means anything to a listener
+	} else if (l != NULL && tcp_cookie_take(t, path, s, &cookie)) {
+		struct tcp_conn *c = tcp_embryo_conn(t, &cookie, TCP_REF_NONE);
+
+		if (c != NULL)
+			return c;
 	}
 	tcp_out_rst_for(t, path, s);
+	return NULL;
 }
 
 // The handshake is complete. The caller goes on unless the connection is dead.
@@ -111,9 +94,6 @@ in_established(struct tcp_conn *c, const struct tcp_seg *s)
 	struct tcp *t = c->tcp;
 	bool is_active = c->flags & TF_ACTIVE;
 
-	if (!is_active)
-		list_remove(&t->embryos, &c->node);
-	CHECK(!list_node_is_linked(&c->node));
 	tcp_ack_open(c, s);
 	c->flags &= ~TF_SYN_DUE;
 	c->state = c->flags & TF_FIN_QUEUED ? TCPS_FIN_WAIT1 : TCPS_ESTABLISHED;
@@ -163,7 +143,7 @@ in_syn_sent(struct tcp_conn *c, struct tcp_seg *s)
 	}
 	if (!(s->flags & TCP_SYN))
 		return;
-	in_syn_options(c, s);
+	tcp_in_syn_options(c, s);
 	if (!has_ack) { // simultaneous open
 		c->state = TCPS_SYN_RCVD;
 		c->flags |= TF_SYN_DUE;
@@ -256,7 +236,7 @@ in_syn_rcvd(struct tcp_conn *c, struct tcp_seg *s)
 		tcp_ready(c);
 		return false;
 	}
-	if ((c->flags & TF_ACTIVE) && s->ack == c->snd_una + 1) {
+	if (s->ack == c->snd_una + 1) {
 		s->seq++; // simultaneous open: the SYN is known, its ACK is news
 		s->flags &= (uint8_t)~TCP_SYN;
 	}
@@ -284,46 +264,6 @@ in_ack(struct tcp_conn *c, const struct tcp_seg *s)
 	}
 	tcp_ack_input(c, s);
 	return !tcp_is_dead(c);
-}
-
-static void
-in_time_wait(struct tcp_conn *c, const struct tcp_seg *s)
-{
-	struct tcp *t = c->tcp;
-	struct tcp_path path = c->path;
-
-	if (s->flags & TCP_RST)
-		return; // RFC 1337: it would end the wait that others need
-	if ((s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		struct tcp_listener *l = tcp_listener_find(t, &path);
-		bool has_ts = (c->flags & TF_TS) && (s->opts & TCP_OPT_TS);
-		bool is_newer = seq_lt(c->rcv_nxt, s->seq); // RFC 6191
-
-		if (has_ts)
-			is_newer = seq_lt(c->ts_recent, s->tsval) ||
-				   (is_newer && s->tsval == c->ts_recent);
-		if (l != NULL && is_newer) {
-			uint32_t last = c->snd_max;
-
-			tcp_conn_die(c, TCP_GONE_CLOSED);
-			in_listen(t, &path, s, l, last);
-			return;
-		}
-		tcp_out_stray_ack(c, true);
-		return;
-	}
-	if (!in_timestamp_ok(c, s)) {
-		COUNT(t->counters, TCP_PAWS);
-		tcp_out_stray_ack(c, s->data.n == 0);
-		return;
-	}
-	if (s->flags & TCP_FIN) { // our last ACK was lost
-		if (s->seq + s->data.n + 1 == c->rcv_nxt)
-			c->idle_ms = tcp_after(c, TCP_TIME_WAIT_MS);
-		tcp_out_stray_ack(c, false);
-	} else if (s->data.n > 0 || s->seq != c->rcv_nxt) {
-		tcp_out_stray_ack(c, s->data.n == 0);
-	}
 }
 
 static void
@@ -361,46 +301,68 @@ in_synchronized(struct tcp_conn *c, struct tcp_seg *s)
 	tcp_rcv_input(c, s);
 }
 
+static void
+in_conn(struct tcp_conn *c, struct tcp_seg *s)
+{
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	CHECK(!tcp_is_dead(c));
+	tcp_trace_in(c, s);
+	switch (c->state) {
+	case TCPS_SYN_SENT:
+		in_syn_sent(c, s);
+		break;
+	case TCPS_TIME_WAIT: // our ACK has not left yet
+		tcp_wait_input(c->tcp, tcp_wait_enter(c), s);
+		break;
+	default:
+		in_synchronized(c, s);
+		break;
+	}
+	if (tcp_is_dead(c))
+		return;
+	tcp_timer_update(c);
+	if (c->state == TCPS_FIN_WAIT2 && tcp_is_forgotten(c))
+		tcp_ready(c); // a record will do (tcp_wait.c)
+}
+
 void
 tcp_input(struct tcp *t, const struct tcp_path *path, struct span raw)
 {
+	struct tcp_conn *c = NULL;
 	struct tcp_seg s;
 
 	OBJ_CHECK(t, TCP_MAGIC);
 	COUNT(t->counters, TCP_IN);
-	uint64_t hash = flow_hash(&t->flows, path, sizeof(*path));
+	uint64_t hash = tcp_path_hash(t, path);
 
 	flow_prefetch(&t->flows, hash); // the header is read meanwhile
 	if (!tcp_seg_parse(&s, raw) || path->lport == 0 || path->rport == 0) {
 		COUNT(t->counters, TCP_BAD);
 		return;
 	}
-	uint32_t index = tcp_flow_find(t, hash, path);
+	uint32_t ref = tcp_find(t, hash, path), index = tcp_ref_index(ref);
 
-	if (index == FLOW_NONE) {
-		in_no_conn(t, path, &s);
+	switch (tcp_ref_kind(ref)) {
+	case TCP_KIND_CONN:
+		c = pool_at(&t->conns, index);
+		__builtin_prefetch(&c->rcv_nxt); // line 0 is here already: the key was compared
+		__builtin_prefetch(&c->timer);
+		__builtin_prefetch(&c->ops);
+		__builtin_prefetch(&c->snd_chunk_seq);
+		break;
+	case TCP_KIND_EMBRYO:
+		c = tcp_embryo_input(t, pool_at(&t->embryos, index), &s);
+		break;
+	case TCP_KIND_WAIT:
+		tcp_wait_input(t, pool_at(&t->waits, index), &s);
+		break;
+	case TCP_KIND_NONE:
+		c = in_no_conn(t, path, &s);
+		break;
+	}
+	if (c == NULL)
 		return;
-	}
-	struct tcp_conn *c = pool_at(&t->conns, index);
-
-	__builtin_prefetch(&c->rcv_nxt); // line 0 is here already: the key was compared
-	__builtin_prefetch(&c->timer);
-	__builtin_prefetch(&c->ops);
-	__builtin_prefetch(&c->snd_chunk_seq);
-	OBJ_CHECK(c, TCP_CONN_MAGIC);
-	CHECK(!tcp_is_dead(c));
-	tcp_trace_in(c, &s);
-	switch (c->state) {
-	case TCPS_SYN_SENT:
-		in_syn_sent(c, &s);
-		break;
-	case TCPS_TIME_WAIT:
-		in_time_wait(c, &s);
-		break;
-	default:
-		in_synchronized(c, &s);
-		break;
-	}
-	if (!tcp_is_dead(c))
-		tcp_timer_update(c);
+	in_conn(c, &s);
+	// A record became a connection because this segment completes the handshake, so it has.
+	CHECK(c->state != TCPS_SYN_RCVD || (c->flags & TF_ACTIVE));
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// tcp_seg: reads a TCP header and its options (RFC 9293 3.1, RFC 7323, RFC 2018). Pure; total over
-// any bytes. An option whose length cannot be right makes the segment bad: what follows it cannot
-// be found.
+// tcp_seg: reads a TCP header and its options (RFC 9293 3.1, RFC 7323, RFC 2018), and writes the
+// segments of those that have no connection. Reading is pure and total over any bytes. An option
+// whose length cannot be right makes the segment bad: what follows it cannot be found. Runs on the
+// owning worker.
 #include "dataplane/tcp_conn.h"
 
 #define OPT_END 0
@@ -108,4 +109,49 @@ tcp_seg_parse(struct tcp_seg *s, struct span raw)
 		return false;
 	return header == TCP_HEADER_MIN ||
 	       seg_options(s, raw.p + TCP_HEADER_MIN, header - TCP_HEADER_MIN);
+}
+
+bool
+tcp_seg_send(struct tcp *t, const struct tcp_path *path, const struct tcp_bare *b)
+{
+	bool is_syn = b->flags & TCP_SYN, has_ts = b->opts & TCP_OPT_TS;
+	bool has_sack = is_syn && (b->opts & TCP_OPT_SACK_OK);
+	bool has_wscale = is_syn && (b->opts & TCP_OPT_WSCALE);
+	uint32_t size = TCP_HEADER_MIN + (is_syn ? 4 : 0) + (has_wscale ? 4 : 0) +
+			(has_ts     ? 12
+			 : has_sack ? 4
+				    : 0);
+	uint8_t *p = t->net->seg_get(t->net_ctx, path, size);
+
+	if (p == NULL)
+		return false;
+	store_be16(p, path->lport);
+	store_be16(p + 2, path->rport);
+	store_be32(p + 4, b->seq);
+	store_be32(p + 8, b->ack);
+	p[12] = (uint8_t)(size / 4 << 4);
+	p[13] = b->flags;
+	store_be16(p + 14, b->wnd);
+	store_be32(p + 16, 0); // checksum: seg_put; urgent pointer
+	uint8_t *o = p + TCP_HEADER_MIN;
+
+	if (is_syn) {
+		store_be32(o, OPT_MSS << 24 | 4u << 16 | b->mss);
+		o += 4;
+	}
+	if (has_ts) {
+		store_be32(o, has_sack ? OPT_SACK_OK << 24 | 2u << 16 | OPT_TS << 8 | 10u
+				       : OPT_NOP << 24 | OPT_NOP << 16 | OPT_TS << 8 | 10u);
+		store_be32(o + 4, b->tsval);
+		store_be32(o + 8, b->tsecr);
+		o += 12;
+	} else if (has_sack) {
+		store_be32(o, OPT_NOP << 24 | OPT_NOP << 16 | OPT_SACK_OK << 8 | 2u);
+		o += 4;
+	}
+	if (has_wscale)
+		store_be32(o, OPT_NOP << 24 | OPT_WSCALE << 16 | 3u << 8 | b->wscale);
+	t->net->seg_put(t->net_ctx, path, size);
+	COUNT(t->counters, TCP_OUT);
+	return true;
 }

@@ -23,8 +23,9 @@ struct counters {
 	uint64_t actions[AGENT_COUNT][ACTION_COUNT]; // decisions
 	// gauges
 	uint64_t sessions_open, backends_open, chunks_used, chunks_cap, connections_open;
-	uint64_t shed_level;         // enum shed_level, 0: not pressed
-	uint64_t loop[LOOP_BUCKETS]; // busy turns, by duration: 1 us, 2 us, 4 us ..
+	uint64_t handshakes_open, time_waits_open; // without a connection
+	uint64_t shed_level;                       // enum shed_level, 0: not pressed
+	uint64_t loop[LOOP_BUCKETS];               // busy turns, by duration: 1 us, 2 us, 4 us ..
 };
 
 static inline void

@@ -10,3 +10,7 @@ struct siphash_key {
 };
 
 uint64_t siphash13(struct siphash_key key, const void *data, size_t n);
+// The same for a message that is in words already: `last` has its final 0 to 7 bytes, and the
+// length modulo 256 in the top byte.
+uint64_t siphash13_words(struct siphash_key key, const uint64_t *words, uint32_t count,
+			 uint64_t last);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fuzz target: one TCP instance, driven by a stream of operations: segments whose numbers are
 // relative to where the connection stands (so that they reach deep states), writes, partial reads,
-// resumes, closes, aborts, time, missing frames. What is checked: our own CHECKs and the
+// resumes, closes, aborts, time, missing frames, pressure. What is checked: our own CHECKs and the
 // sanitizers, that calls up come in their order and gone once and last, that no frame is too large,
 // and that in the end nothing is left.
 #include <stdint.h>
@@ -375,10 +375,17 @@ step(struct fuzz *f)
 		tcp_work(f->tcp);
 }
 
+static uint32_t
+left(const struct fuzz *f)
+{
+	return tcp_conn_count(f->tcp) + tcp_embryo_count(f->tcp) + tcp_wait_count(f->tcp);
+}
+
 static void
 finish(struct fuzz *f)
 {
 	f->has_no_frames = false;
+	tcp_shed(f->tcp, SHED_NONE);
 	f->mood = 0;
 	for (uint32_t i = 0; i < USERS_MAX; i++) {
 		if (f->user[i].c != NULL && i % 2 == 0)
@@ -386,7 +393,7 @@ finish(struct fuzz *f)
 		else if (f->user[i].c != NULL)
 			tcp_conn_close(f->user[i].c);
 	}
-	for (uint32_t i = 0; i < 2000 && tcp_conn_count(f->tcp) > 0; i++) {
+	for (uint32_t i = 0; i < 2000 && left(f) > 0; i++) {
 		for (uint32_t k = 0; k < USERS_MAX; k++) {
 			if (f->user[k].c != NULL)
 				tcp_conn_resume(f->user[k].c);
@@ -395,7 +402,7 @@ finish(struct fuzz *f)
 		tcp_run(f->tcp, f->now_us, 1000);
 		tcp_work(f->tcp);
 	}
-	CHECK(tcp_conn_count(f->tcp) == 0);
+	CHECK(left(f) == 0);
 	for (uint32_t i = 0; i < USERS_MAX; i++)
 		CHECK(f->user[i].c == NULL);
 	CHECK(f->chunks.pool.used == 0);
@@ -422,6 +429,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(chunk_pool_init(&f.chunks, &mem_heap, 64));
 	struct tcp_args a = {
 		.conns_max = 12,
+		.embryos_max = 6,
+		.waits_max = 4,
 		.settings.window_bytes = take(&f, 1) & 1 ? 200000 : 3000,
 		.settings.window_bytes_max = 1 << 20,
 		.settings.keepalive_s = 300,

@@ -23,6 +23,25 @@ Test(siphash, reference_vectors)
 	cr_assert_eq(siphash13(key, NULL, 0), want[0]);
 }
 
+Test(siphash, words_are_the_same_message)
+{
+	struct siphash_key key = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
+	uint64_t words[4];
+	uint8_t in[39];
+
+	for (uint8_t i = 0; i < sizeof(in); i++)
+		in[i] = (uint8_t)(i * 29);
+	memcpy(words, in, sizeof(words));
+	for (uint32_t n = 0; n < sizeof(in); n++) {
+		uint64_t last = (uint64_t)n << 56;
+
+		for (uint32_t i = n / 8 * 8; i < n; i++)
+			last |= (uint64_t)in[i] << 8 * (i % 8);
+		cr_assert_eq(siphash13_words(key, words, n / 8, last), siphash13(key, in, n),
+			     "%u bytes", n);
+	}
+}
+
 Test(siphash, every_bit_counts)
 {
 	uint8_t in[40] = {0};

@@ -137,3 +137,19 @@ Test(plane_flow, key_decides_the_hash)
 	flow_fini(&f);
 	flow_fini(&g);
 }
+
+Test(plane_flow, replace_keeps_the_place)
+{
+	struct flow_table f;
+
+	cr_assert(flow_init(&f, &mem_heap, 64, (struct siphash_key){9, 9}));
+	for (uint32_t i = 0; i < 20; i++) // all in one bucket and its overflow
+		cr_assert(flow_add(&f, 77, i));
+	for (uint32_t i = 0; i < 20; i++)
+		flow_replace(&f, 77, i, i + 100);
+	cr_assert_eq(f.count, 20);
+	for (uint32_t i = 0; i < 20; i++)
+		flow_remove(&f, 77, i + 100);
+	cr_assert_eq(f.count, 0);
+	flow_fini(&f);
+}

@@ -280,9 +280,70 @@ Test(plane_tcp_attack, rst_in_syn_rcvd_frees_the_record)
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_RST, 5, 0, 0, NULL, 0);
 	next(SP_ACK, 1, 1, 0); // not exact: challenged
+	cr_assert_eq(tcp_embryo_count(p.tcp), 1);
 	segpeer_send(&p, SP_RST, 1, 0, 0, NULL, 0);
-	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	cr_assert_eq(tcp_embryo_count(p.tcp), 0);
 	cr_assert_eq(p.user.accepts, 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_attack, half_open_takes_nothing_from_outside)
+{
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_RST, 70000, 0, 0, NULL, 0); // outside the window
+	segpeer_send(&p, SP_RST | SP_ACK, 0, 1, 0, NULL, 0);
+	segpeer_send(&p, 0, 1, 0, 65535, "no ACK", 6);
+	silence();
+	segpeer_send(&p, SP_SYN, 5000, 0, 65535, NULL, 0); // RFC 5961 4.2
+	next(SP_ACK, 1, 1, 0);
+	segpeer_send(&p, SP_ACK, 70000, 1, 65535, "beyond", 6);
+	next(SP_ACK, 1, 1, 0);
+	segpeer_send(&p, SP_ACK, 0x80000001u, 1, 65535, NULL, 0);
+	next(SP_ACK, 1, 1, 0);
+	cr_assert_eq(p.user.accepts, 0);
+	cr_assert_eq(tcp_embryo_count(p.tcp), 1);
+	segpeer_send(&p, SP_ACK, 3, 1, 65535, "llo", 3); // good, but the bytes before are missing
+	cr_assert_eq(p.user.accepts, 1);
+	next(SP_ACK, 1, 1, 0);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, "he", 2);
+	cr_assert_eq(p.user.received, 5);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_attack, rfc7323_half_open_wants_its_timestamp)
+{
+	segpeer_send_options(&p, SP_SYN, 0, 0, 65535, SYN_TS, SPAN_NONE);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	silence();
+	send_ts(SP_ACK, 1, 0xfff, ""); // the SYN had 0x1000
+	next(SP_ACK, 1, 1, 0);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_PAWS), 2);
+	cr_assert_eq(p.user.accepts, 0);
+	send_ts(SP_ACK, 1, 0x1000, "");
+	cr_assert_eq(p.user.accepts, 1);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_attack, resets_to_strangers_are_limited)
+{
+	uint32_t answers[3] = {0, 0, 0};
+
+	for (int k = 0; k < 3; k++) {
+		for (int i = 0; i < 3000; i++) {
+			p.path.rport = (uint16_t)(1024 + i);
+			segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+			answers[k] += segpeer_pending(&p);
+			segpeer_skip(&p);
+		}
+		segpeer_wait(&p, 1000);
+	}
+	for (int k = 0; k < 3; k++)
+		cr_assert(answers[k] >= 500 && answers[k] <= 1000, "%u", answers[k]);
+	cr_assert(answers[0] != answers[1] || answers[1] != answers[2], "the limit must vary");
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RST_LIMITED),
+		     9000 - answers[0] - answers[1] - answers[2]);
 	segpeer_fini(&p);
 }
 
@@ -310,7 +371,8 @@ Test(plane_tcp_attack, same_tuple_on_another_side_is_another_connection)
 	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
 	cr_assert(segpeer_next(&p, &s));
 	cr_assert_eq(s.flags, SP_SYN | SP_ACK);
-	cr_assert_eq(tcp_conn_count(p.tcp), 2);
+	cr_assert_eq(tcp_conn_count(p.tcp), 1);
+	cr_assert_eq(tcp_embryo_count(p.tcp), 1);
 	segpeer_fini(&p);
 }
 
@@ -321,6 +383,6 @@ Test(plane_tcp_attack, segment_from_ourselves_is_dropped)
 	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
 	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
 	silence();
-	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	cr_assert_eq(tcp_embryo_count(p.tcp), 0);
 	segpeer_fini(&p);
 }

@@ -158,49 +158,6 @@ Test(plane_tcp_open, user_refuses)
 	segpeer_fini(&p);
 }
 
-Test(plane_tcp_open, syn_ack_is_repeated_with_back_off_then_given_up)
-{
-	static const uint32_t at_ms[] = {1000, 3000, 7000, 15000, 31000};
-	uint64_t start = p.now_us;
-
-	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
-	next(SP_SYN | SP_ACK, 0, 1, 0);
-	segpeer_wait(&p, 200000);
-	for (uint32_t i = 0; i < 5; i++) {
-		next(SP_SYN | SP_ACK, 0, 1, 0);
-		cr_assert_eq((s.at_us - start) / 1000, at_ms[i], "repetition %u at %lu", i,
-			     (s.at_us - start) / 1000);
-	}
-	silence();
-	cr_assert_eq(tcp_conn_count(p.tcp), 0);
-	cr_assert_eq(p.user.accepts, 0);
-	segpeer_fini(&p);
-}
-
-Test(plane_tcp_open, repeated_syn_gets_the_same_answer)
-{
-	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
-	next(SP_SYN | SP_ACK, 0, 1, 0);
-	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
-	next(SP_SYN | SP_ACK, 0, 1, 0);
-	cr_assert_eq(tcp_conn_count(p.tcp), 1);
-	segpeer_fini(&p);
-}
-
-Test(plane_tcp_open, wrong_ack_in_syn_rcvd_is_reset)
-{
-	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
-	segpeer_skip(&p);
-	segpeer_send(&p, SP_ACK, 1, 77, 65535, NULL, 0);
-	cr_assert(segpeer_next(&p, &s));
-	cr_assert_eq(s.flags, SP_RST);
-	cr_assert_eq(s.seq, 77);
-	cr_assert_eq(p.user.accepts, 0);
-	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0); // the right one still counts
-	cr_assert_eq(p.user.accepts, 1);
-	segpeer_fini(&p);
-}
-
 Test(plane_tcp_open, rst_for_closed_port_with_right_numbers)
 {
 	p.path.lport = 26;
@@ -394,14 +351,15 @@ Test(plane_tcp_open, we_close_first_then_time_wait)
 	cr_assert_eq(p.user.eofs, 1);
 	cr_assert_eq(p.user.gones, 1);
 	cr_assert_eq(p.user.why, TCP_GONE_CLOSED);
-	cr_assert_eq(tcp_conn_count(p.tcp), 1, "TIME_WAIT stays");
+	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	cr_assert_eq(tcp_wait_count(p.tcp), 1, "TIME_WAIT stays");
 	segpeer_wait(&p, 20000);
 	segpeer_send(&p, SP_ACK | SP_FIN, 5, 2, 65535, NULL, 0); // our last ACK was lost
 	next(SP_ACK, 2, 6, 0);
 	segpeer_wait(&p, 29000);
-	cr_assert_eq(tcp_conn_count(p.tcp), 1, "the repeated FIN began the wait anew");
+	cr_assert_eq(tcp_wait_count(p.tcp), 1, "the repeated FIN began the wait anew");
 	segpeer_wait(&p, 2000);
-	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	cr_assert_eq(tcp_wait_count(p.tcp), 0);
 	segpeer_fini(&p);
 }
 
@@ -417,9 +375,10 @@ Test(plane_tcp_open, simultaneous_close)
 	cr_assert_eq(p.user.gones, 0);
 	segpeer_send(&p, SP_ACK, 2, 2, 65535, NULL, 0);
 	cr_assert_eq(p.user.gones, 1);
-	cr_assert_eq(tcp_conn_count(p.tcp), 1, "CLOSING leads to TIME_WAIT");
-	segpeer_wait(&p, 31000);
 	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	cr_assert_eq(tcp_wait_count(p.tcp), 1, "CLOSING leads to TIME_WAIT");
+	segpeer_wait(&p, 31000);
+	cr_assert_eq(tcp_wait_count(p.tcp), 0);
 	segpeer_fini(&p);
 }
 
@@ -495,7 +454,7 @@ Test(plane_tcp_open, rst_does_not_end_time_wait)
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_RST, 2, 0, 0, NULL, 0);
 	silence();
-	cr_assert_eq(tcp_conn_count(p.tcp), 1, "RFC 1337");
+	cr_assert_eq(tcp_wait_count(p.tcp), 1, "RFC 1337");
 	segpeer_fini(&p);
 }
 
@@ -580,6 +539,7 @@ Test(plane_tcp_open, rfc1122_data_for_nobody_is_reset)
 	segpeer_send(&p, SP_ACK, 1, 1, 65535, "thrown away", 11);
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_ACK, 12, 2, 65535, NULL, 0);
+	next(SP_ACK, 2, 12, 0); // was due, and leaves before the record takes over
 	segpeer_send(&p, SP_ACK, 12, 2, 65535, "more", 4);
 	cr_assert(segpeer_next(&p, &s));
 	cr_assert(s.flags & SP_RST);
@@ -619,45 +579,6 @@ Test(plane_tcp_open, close_with_bytes_not_taken_waits_for_the_user)
 	cr_assert_eq(p.user.eofs, 1);
 	cr_assert_eq(p.user.gones, 1);
 	cr_assert_eq(tcp_conn_count(p.tcp), 0);
-	segpeer_fini(&p);
-}
-
-Test(plane_tcp_open, embryonic_connections_take_half_the_pool_oldest_goes_first)
-{
-	for (uint16_t i = 0; i < 9; i++) {
-		p.path.rport = (uint16_t)(5000 + i);
-		segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
-	}
-	cr_assert_eq(tcp_conn_count(p.tcp), 8);
-	segpeer_skip(&p);
-	p.path.rport = 5000;
-	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
-	cr_assert(segpeer_next(&p, &s));
-	cr_assert(s.flags & SP_RST, "the oldest is not known any more");
-	segpeer_fini(&p);
-}
-
-Test(plane_tcp_open, full_pool_sheds_syns_but_recycles_time_wait)
-{
-	struct segpeer_args a = {65535, 7200, 2, 64};
-
-	segpeer_fini(&p);
-	segpeer_init(&p, &a);
-	segpeer_accept(&p, NULL);
-	tcp_conn_close(p.user.c);
-	segpeer_work(&p);
-	segpeer_send(&p, SP_ACK | SP_FIN, 1, 2, 65535, NULL, 0); // one in TIME_WAIT
-	cr_assert_eq(tcp_conn_count(p.tcp), 1);
-	for (uint16_t i = 1; i <= 3; i++) {
-		p.path.rport = (uint16_t)(5000 + i);
-		p.knows_stack_iss = false;
-		segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
-		if (i <= 2)
-			segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
-	}
-	cr_assert_eq(p.user.accepts, 3);
-	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_SYN_SHED), 1);
-	cr_assert_eq(tcp_conn_count(p.tcp), 2);
 	segpeer_fini(&p);
 }
 

@@ -33,3 +33,26 @@ silence(void)
 	cr_assert(!segpeer_next(&p, &s), "flags %02x seq %u ack %u len %u", s.flags, s.seq, s.ack,
 		  s.len);
 }
+
+// The stack sends n bytes, faster than the clock of initial sequence numbers runs, and has them
+// acknowledged. The peer has sent nothing.
+static inline void
+send_much(uint32_t n)
+{
+	static uint8_t b[16000];
+	uint32_t end = 1;
+
+	for (uint32_t sent = 0; sent < n;) {
+		sent += tcp_conn_write(p.user.c, span_of(b, sizeof(b)));
+		segpeer_work(&p);
+		while (segpeer_next(&p, &s))
+			end = s.seq + s.len;
+		segpeer_send(&p, SP_ACK, 1, end, 65535, NULL, 0);
+	}
+	while (tcp_conn_unsent(p.user.c) > 0) {
+		while (segpeer_next(&p, &s))
+			end = s.seq + s.len;
+		segpeer_send(&p, SP_ACK, 1, end, 65535, NULL, 0);
+	}
+	segpeer_skip(&p);
+}

@@ -178,8 +178,8 @@ peer_port_is_mine(void *ctx, const struct tcp_path *path)
 {
 	struct segpeer *p = ctx;
 
-	(void)path;
-	return !p->owns_no_port;
+	p->ports_asked++;
+	return !p->owns_no_port && (p->ports_step == 0 || path->lport % p->ports_step == 0);
 }
 
 static bool
@@ -189,9 +189,9 @@ peer_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *l
 	struct segpeer *p = ctx;
 
 	(void)raddr;
-	if (p->has_no_route || nth > 0)
+	if (p->has_no_route || nth >= p->laddr_count)
 		return false;
-	*laddr = ipaddr_v4(0x0a000001);
+	*laddr = ipaddr_v4(0x0a000001 + nth);
 	*side = 0;
 	*mtu = SEGPEER_MTU;
 	return true;
@@ -202,7 +202,8 @@ static const struct tcp_net_ops peer_net_ops = {peer_get, peer_put, peer_port_is
 void
 segpeer_init(struct segpeer *p, const struct segpeer_args *args)
 {
-	static const struct segpeer_args usual = {65535, 7200, 16, 256};
+	static const struct segpeer_args usual = {
+		.window_bytes = 65535, .keepalive_s = 7200, .conns_max = 16, .chunks = 256};
 	static const struct ipaddr any;
 
 	if (args == NULL)
@@ -212,6 +213,7 @@ segpeer_init(struct segpeer *p, const struct segpeer_args *args)
 	p->peer_iss = 0xffffff00u; // sequence numbers wrap early in every test
 	p->ts_base = 0xfffffff0u;
 	p->user.take_most = UINT32_MAX;
+	p->laddr_count = 1;
 	p->path = (struct tcp_path){
 		.laddr = ipaddr_v4(0x0a000001),
 		.raddr = ipaddr_v4(0x0a000002),
@@ -221,6 +223,8 @@ segpeer_init(struct segpeer *p, const struct segpeer_args *args)
 	CHECK(chunk_pool_init(&p->chunks, &mem_heap, args->chunks));
 	struct tcp_args a = {
 		.conns_max = args->conns_max,
+		.embryos_max = args->embryos_max,
+		.waits_max = args->waits_max,
 		.settings.window_bytes = args->window_bytes,
 		.settings.keepalive_s = args->keepalive_s,
 		.seed = 1,

@@ -61,6 +61,9 @@ struct segpeer {
 	uint32_t ts_base; // tsval is ts_base + ms
 	uint32_t ts_seen; // the stack's latest
 	bool has_no_frames, has_no_route, owns_no_port;
+	uint32_t laddr_count; // local addresses, 10.0.0.1 and up
+	uint32_t ports_step;  // the stack owns only ports that this divides; 0: all
+	uint32_t ports_asked; // how often it asked
 	uint8_t frame[2048];
 	bool is_writing;
 	struct segpeer_seg out[SEGPEER_OUT_MAX];
@@ -70,6 +73,7 @@ struct segpeer {
 
 struct segpeer_args {
 	uint32_t window_bytes, keepalive_s, conns_max, chunks;
+	uint32_t embryos_max, waits_max; // 0: as conns_max says
 };
 
 void segpeer_init(struct segpeer *p, const struct segpeer_args *args); // NULL: usual values
