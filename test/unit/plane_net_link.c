@@ -368,11 +368,11 @@ exchange(const struct net_addr addr[2], uint16_t vlan, const struct vnet_path *p
 
 	vnet_link_tap(l, check_frame, &sound);
 	for (uint32_t i = 0; i < 2; i++) {
+		const struct net_iface iface = {.vlan = vlan, .addr_count = 1, .addr = {addr[i]}};
 		const struct vnet_host_args args = {.link = l,
 						    .end = i == 0 ? VNET_A : VNET_B,
-						    .addrs = &addr[i],
-						    .addr_count = 1,
-						    .vlan = vlan,
+						    .ifaces = &iface,
+						    .iface_count = 1,
 						    .seed = seed + i};
 		cr_assert(vnet_host_open(&h[i], v, &args));
 	}

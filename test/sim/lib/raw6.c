@@ -53,12 +53,11 @@ raw6_start(struct raw6 *r, const struct net_addr *addrs, uint32_t count, uint16_
 	memset(r, 0, sizeof(*r));
 	r->v = vnet_open(1);
 	r->l = vnet_link_open(r->v, NULL, NULL);
-	const struct vnet_host_args a = {.link = r->l,
-					 .end = VNET_A,
-					 .addrs = addrs,
-					 .addr_count = count,
-					 .vlan = vlan,
-					 .seed = 7};
+	struct net_iface iface = {.vlan = vlan, .addr_count = count};
+	const struct vnet_host_args a = {
+		.link = r->l, .end = VNET_A, .ifaces = &iface, .iface_count = 1, .seed = 7};
+	CHECK(count <= NET_ADDRS_MAX);
+	memcpy(iface.addr, addrs, count * sizeof(*addrs));
 	CHECK(vnet_host_open(&r->h, r->v, &a));
 }
 
