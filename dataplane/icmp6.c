@@ -11,6 +11,7 @@
 #define ICMP6_PARAMETER 4u
 #define ICMP6_ECHO 128u
 #define ICMP6_ECHO_REPLY 129u
+#define ICMP6_MLD_QUERY 130u
 #define ICMP6_ND_FIRST 133u
 #define ICMP6_ND_LAST 137u
 
@@ -89,6 +90,8 @@ icmp6_input(struct net *n, const struct ip6_in *in)
 		COUNT(n->counters, ETH_OTHER);
 	else if (!in->is_group && error_read(icmp, &e))
 		icmp_error(n, in->eth->iface, span_from(icmp, ICMP6_HEADER), &e);
+	else if (type == ICMP6_MLD_QUERY && mld_input(n, in))
+		return;
 	else if (type != ICMP6_ECHO || !echo_answer(n, in))
 		COUNT(n->counters, ICMP_OTHER);
 }

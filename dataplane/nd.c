@@ -31,6 +31,7 @@
 #define FLAG_ON_LINK 0x80u
 #define RS_COUNT 3u // RFC 4861 10
 #define RS_STEP_US 4000000ull
+#define JOINS 2u                  // RFC 3810 9.1
 #define ANSWER_STEP_US 5000u      // 200 advertisements a second ..
 #define ANSWER_BURST_US 500000ull // .. and 100 at once
 
@@ -58,6 +59,7 @@ nd_init(struct net_if *i)
 	if (i->v6_count == 0)
 		return;
 	i->takes_routers = !has_gateway;
+	i->joins = JOINS;
 	i->solicits = has_gateway ? 0 : RS_COUNT;
 	if (has_link_local)
 		return;
@@ -79,8 +81,8 @@ local_find(struct net_if *i, const uint8_t addr[16]) // in any state
 }
 
 // The link-local one, else any; NULL: none may speak yet.
-static const struct net_local6 *
-local_speaker(const struct net_if *i)
+const struct net_local6 *
+nd_speaker(const struct net_if *i)
 {
 	const struct net_local6 *found = NULL;
 
@@ -92,8 +94,8 @@ local_speaker(const struct net_if *i)
 	return found;
 }
 
-static struct ipaddr
-group_of(const struct ipaddr *a) // the solicited-node one (RFC 4291 2.7.1)
+struct ipaddr
+nd_group_of(const struct ipaddr *a) // the solicited-node one (RFC 4291 2.7.1)
 {
 	struct ipaddr g = *a;
 
@@ -169,26 +171,26 @@ nd_send(struct net *n, uint32_t iface, const struct nd_out *o)
 void
 nd_ask(struct net *n, uint32_t iface, const struct ipaddr *addr, const uint8_t *mac)
 {
-	const struct net_local6 *from = local_speaker(&n->iface[iface]);
+	const struct net_local6 *from = nd_speaker(&n->iface[iface]);
 
 	if (from == NULL)
 		return;
 	const struct nd_out o = {
 		.type = ND_SOLICIT,
 		.src = from->addr,
-		.dst = mac != NULL ? *addr : group_of(addr),
+		.dst = mac != NULL ? *addr : nd_group_of(addr),
 		.target = addr,
 		.mac = mac,
 		.opt = OPT_SOURCE,
 	};
 	COUNT(n->counters, ND_REQUESTS);
-	(void)nd_send(n, iface, &o); // no buffer: asked again, or announced by use
+	(void)nd_send(n, iface, &o); // no buffer: the next one does
 }
 
 static void
 router_solicit(struct net *n, uint32_t iface)
 {
-	const struct net_local6 *from = local_speaker(&n->iface[iface]);
+	const struct net_local6 *from = nd_speaker(&n->iface[iface]);
 	const struct nd_out o = {
 		.type = ND_ROUTER_SOLICIT,
 		.src = from != NULL ? from->addr : unspecified,
@@ -197,13 +199,14 @@ router_solicit(struct net *n, uint32_t iface)
 	};
 
 	COUNT(n->counters, ND_REQUESTS);
-	(void)nd_send(n, iface, &o); // no buffer: asked again, or announced by use
+	(void)nd_send(n, iface, &o); // no buffer: the next one does
 }
 
 static bool
 local_probe(struct net *n, uint32_t iface, const struct net_local6 *l)
 {
-	const struct nd_out o = {.type = ND_SOLICIT, .dst = group_of(&l->addr), .target = &l->addr};
+	const struct nd_out o = {
+		.type = ND_SOLICIT, .dst = nd_group_of(&l->addr), .target = &l->addr};
 
 	COUNT(n->counters, ND_REQUESTS);
 	return nd_send(n, iface, &o);
@@ -222,7 +225,7 @@ local_announce(struct net *n, uint32_t iface, const struct net_local6 *l)
 		.opt = OPT_TARGET,
 	};
 
-	(void)nd_send(n, iface, &o); // no buffer: asked again, or announced by use
+	(void)nd_send(n, iface, &o); // no buffer: the next one does
 }
 
 // --- receiving ---
@@ -455,6 +458,7 @@ nd_run(struct net *n, uint32_t iface)
 {
 	struct net_if *i = &n->iface[iface];
 
+	mld_run(n, iface); // before the first solicitation, so that answers reach us
 	for (uint32_t k = 0; k < i->v6_count; k++) {
 		struct net_local6 *l = &i->v6[k];
 		if (l->state != LOCAL_TENTATIVE)
@@ -468,7 +472,7 @@ nd_run(struct net *n, uint32_t iface)
 		n->has_nd_work = true;
 	}
 	if (i->solicits > 0) {
-		if (n->now_us >= i->solicit_us && local_speaker(i) != NULL) {
+		if (n->now_us >= i->solicit_us && nd_speaker(i) != NULL) {
 			router_solicit(n, iface);
 			i->solicits--;
 			i->solicit_us = n->now_us + RS_STEP_US;

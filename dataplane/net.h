@@ -11,7 +11,8 @@
 // Entries are kept 60 s after their last confirmation, probed before they end. Fragments are
 // dropped and counted, but for IPv6's atomic ones (RFC 6946). An IPv6 address speaks only after
 // duplicate address detection (RFC 4862 5.4): a second after start. Layers inside: eth.c, neigh.c,
-// arp.c, ip.c, icmp.c, nd.c, ip6.c, icmp6.c.
+// arp.c, route.c, ip.c, icmp.c, ip6.c, icmp6.c, nd.c,
+// mld.c.
 #pragma once
 
 #include "control/abi/counter.h"

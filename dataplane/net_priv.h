@@ -62,6 +62,8 @@ struct net_if {
 	bool is_announced;
 	bool takes_routers; // it has an IPv6 address and no configured gateway
 	uint8_t solicits;   // router solicitations still to be sent
+	uint8_t joins;      // reports of our groups still to be sent unasked
+	bool is_queried;    // somebody wants a report
 	uint32_t v4_count, v6_count;
 	struct net_local4 v4[NET_ADDRS_MAX];
 	struct net_local6 v6[NET_ADDRS_MAX + 1]; // and the link-local one, last if it is not given
@@ -204,4 +206,9 @@ void nd_run(struct net *n, uint32_t iface); // each sweep
 // What the station address of a group is (RFC 2464 7).
 void nd_group_mac(const uint8_t group[16], uint8_t mac[6]);
 bool nd_group_is_ours(const struct net_if *i, const uint8_t group[16]);
+struct ipaddr nd_group_of(const struct ipaddr *a);           // its solicited-node group
+const struct net_local6 *nd_speaker(const struct net_if *i); // who may speak; NULL: none yet
 void nd_ask(struct net *n, uint32_t iface, const struct ipaddr *addr, const uint8_t *mac);
+
+void mld_run(struct net *n, uint32_t iface);                     // each sweep
+must_use bool mld_input(struct net *n, const struct ip6_in *in); // a query; false: not sound

@@ -116,6 +116,11 @@ sent6(const uint8_t *ip, uint32_t n, bool is_vlan)
 	memcpy(us, us6, 16);
 	us[7] = is_vlan;
 	CHECK(load_be16(ip + 4) == body);
+	if (ip[6] == 0) { // a report of groups, behind a router alert
+		CHECK(ip[7] == 1 && ip[40] == 58 && ip[48] == 143);
+		CHECK(sum16(ip + 48, body - 8, sum16(ip + 8, 32, 0) + 58 + body - 8) == 0xffff);
+		return;
+	}
 	CHECK(sum16(ip + 40, body, sum16(ip + 8, 32, 0) + ip[6] + body) == 0xffff);
 	bool is_nd = ip[6] == 58 && ip[40] >= 133 && ip[40] <= 136;
 	CHECK(ip[7] == (is_nd ? 255 : 64));

@@ -9,6 +9,72 @@
 
 // --- addresses ---
 
+// A report of the groups of US and US_LOCAL.
+static void
+is_report(const struct raw6 *r, uint8_t record, const uint8_t src[16])
+{
+	const uint8_t *ip = r->got + IP6, *p = ip + 48;
+
+	cr_assert_eq(r->got_len, L4 + 8 + 8 + 2 * 20);
+	cr_assert_arr_eq(r->got, "\x33\x33\0\0\0\x16", 6);
+	cr_assert_eq(ip[6], 0);
+	cr_assert_eq(ip[7], 1, "hop limit");
+	cr_assert_arr_eq(ip + 8, src, 16);
+	cr_assert_arr_eq(ip + 24, raw6_addr("ff02::16").b, 16);
+	cr_assert_arr_eq(ip + 40, "\x3a\0\5\2\0\0\1\0", 8, "router alert");
+	cr_assert_eq(p[0], 143);
+	cr_assert_eq(load_be16(p + 6), 2);
+	cr_assert_eq(raw6_sum(ip, 8, 58), 0xffff);
+	for (uint32_t k = 0; k < 2; k++) {
+		const uint8_t *rec = p + 8 + 20 * k;
+		cr_assert_eq(rec[0], record);
+		cr_assert_eq(load_be16(rec + 2), 0, "no sources");
+		cr_assert_arr_eq(rec + 4, raw6_addr(k == 0 ? "ff02::1:ff00:1" : "ff02::1:ff00:0").b,
+				 16);
+	}
+}
+
+static uint32_t
+query_put(uint8_t *f, const char *src)
+{
+	uint8_t *p = raw6_ip_put(f, src, "ff02::1", 0, 8 + 28);
+
+	f[21] = 1;
+	memcpy(p, "\x3a\0\5\2\0\0\1\0", 8);
+	p[8] = 130;
+	raw6_sum_put(f + IP6, 8, 58);
+	return L4 + 36;
+}
+
+Test(net6, listener_queries_are_answered_once_a_second)
+{
+	const struct net_addr a = {.addr = raw6_addr(US), .prefix_bits = 64};
+	struct raw6 r;
+	uint8_t f[128];
+
+	raw6_start(&r, &a, 1, 0);
+	raw6_wait(&r, 20 * SECOND);
+	for (uint32_t i = 0; i < 5; i++)
+		raw6_inject(&r, f, query_put(f, PEER_LOCAL));
+	uint32_t reports = 0;
+	for (uint32_t k = 0; k < 8; k++) {
+		for (; raw6_receive(&r); reports++)
+			is_report(&r, 2, raw6_addr(US_LOCAL).b);
+		vnet_advance(r.v, SECOND / 4);
+	}
+	cr_assert_eq(reports, 1);
+	cr_assert_eq(COUNTED(&r, MLD_REPORTS), 3);
+	uint64_t other = COUNTED(&r, ICMP_OTHER);
+	raw6_inject(&r, f, query_put(f, PEER)); // not from the link
+	uint32_t n = query_put(f, PEER_LOCAL);
+	f[21] = 2;
+	raw6_inject(&r, f, n);
+	raw6_wait(&r, 5 * SECOND);
+	cr_assert_eq(COUNTED(&r, MLD_REPORTS), 3);
+	cr_assert_eq(COUNTED(&r, ICMP_OTHER), other + 2);
+	raw6_close(&r);
+}
+
 Test(net6, speaks_after_duplicate_address_detection)
 {
 	const struct net_addr a = {.addr = raw6_addr(US), .prefix_bits = 64};
@@ -18,6 +84,8 @@ Test(net6, speaks_after_duplicate_address_detection)
 	uint32_t probes = 0;
 
 	raw6_start(&r, &a, 1, 0);
+	cr_assert(raw6_receive(&r));
+	is_report(&r, 4, none.b);
 	for (uint32_t k = 0; k < 2; k++) { // US and the link-local address
 		cr_assert(raw6_receive(&r));
 		cr_assert(raw6_is_solicit(&r, k == 0 ? US : US_LOCAL));
@@ -34,6 +102,8 @@ Test(net6, speaks_after_duplicate_address_detection)
 	cr_assert(!raw6_receive(&r), "spoke from a tentative address");
 	cr_assert_eq(COUNTED(&r, IP6_NOT_OURS), 1);
 	vnet_advance(r.v, SECOND);
+	cr_assert(raw6_receive(&r));
+	is_report(&r, 4, none.b);
 	for (uint32_t k = 0; k < 2; k++) { // announcements
 		cr_assert(raw6_receive(&r));
 		cr_assert_eq(r.got[L4], 136);

@@ -340,7 +340,7 @@ check_frame(void *ctx, struct span f, enum vnet_end from, uint64_t now_us)
 	s->count++;
 	s->largest = MAX(s->largest, f.n);
 	bool is_right = s->vlan == 0 || load_be32(f.p + 12) == (0x81000000u | s->vlan);
-	if (load_be16(ip - 2) == 0x86dd)
+	if (load_be16(ip - 2) == 0x86dd && ip[6] != 0) // else a report of groups
 		is_right &= f.n == at + 40 + load_be16(ip + 4) && raw6_sum(ip, 0, ip[6]) == 0xffff;
 	s->wrong += !is_right;
 }
