@@ -21,14 +21,12 @@ eth_fill(const struct net_if *i, uint8_t *frame, const uint8_t dst[6], uint16_t 
 	store_be16(frame + i->l2_size - 2, type);
 }
 
-// Which interface of the port serves this VLAN? The first one is right unless the port is shared.
+// Which interface of the port serves this VLAN?
 static bool
 iface_find(const struct net *n, uint32_t *iface, uint16_t vlan)
 {
 	const struct port *p = n->iface[*iface].port;
 
-	if (likely(n->iface[*iface].vlan == vlan))
-		return true;
 	for (uint32_t i = 0; i < n->iface_count; i++)
 		if (n->iface[i].port == p && n->iface[i].vlan == vlan) {
 			*iface = i;
@@ -44,7 +42,7 @@ tag_read(const struct net *n, struct eth_in *in, uint16_t *type)
 {
 	uint16_t vlan = 0;
 
-	if (unlikely(*type == ETH_VLAN)) {
+	if (*type == ETH_VLAN) {
 		if (in->l3.n < ETH_TAG) {
 			COUNT(n->counters, ETH_SHORT);
 			return false;
@@ -53,7 +51,7 @@ tag_read(const struct net *n, struct eth_in *in, uint16_t *type)
 		*type = load_be16(in->l3.p + 2);
 		in->l3 = span_from(in->l3, ETH_TAG);
 	}
-	if (unlikely(*type == ETH_VLAN || *type == ETH_QINQ || !iface_find(n, &in->iface, vlan))) {
+	if (*type == ETH_VLAN || *type == ETH_QINQ || !iface_find(n, &in->iface, vlan)) {
 		COUNT(n->counters, ETH_VLAN);
 		return false;
 	}
@@ -78,9 +76,11 @@ eth_input(struct net *n, uint32_t iface, const struct frame *f)
 	};
 	uint16_t type = load_be16(f->data + 12);
 
-	if (!tag_read(n, &in, &type))
+	// The port's first interface is the one unless there are tags.
+	if (unlikely(type == ETH_VLAN || type == ETH_QINQ || n->iface[iface].vlan != 0) &&
+	    !tag_read(n, &in, &type))
 		return;
-	bool is_ours = memcmp(dst, n->iface[in.iface].port->mac, 6) == 0;
+	bool is_ours = net_mac_eq(dst, n->iface[in.iface].port->mac);
 	in.is_group = (dst[0] & 1) != 0;
 	// A group address cannot send (IEEE 802.3 3.2.3).
 	if ((in.src[0] & 1) != 0) {
@@ -92,7 +92,7 @@ eth_input(struct net *n, uint32_t iface, const struct frame *f)
 	else if (type == ETH_IPV6 && n->iface[in.iface].v6_count > 0 &&
 		 (is_ours || memcmp(dst, group_v6, 2) == 0))
 		ip6_input(n, &in);
-	else if (type == ETH_ARP && (is_ours || memcmp(dst, eth_broadcast, 6) == 0))
+	else if (type == ETH_ARP && (is_ours || net_mac_eq(dst, eth_broadcast)))
 		arp_input(n, &in);
 	else // also IPv4 in a broadcast frame: nothing that we serve is broadcast (RFC 1122 3.3.6)
 		COUNT(n->counters, ETH_OTHER);

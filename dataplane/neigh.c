@@ -47,7 +47,7 @@ neigh_find(struct net *n, uint32_t iface, const struct ipaddr *addr)
 
 	while (i != NEIGH_NONE) {
 		struct net_neigh *e = &n->neigh[i];
-		if (e->iface == iface && memcmp(&e->addr, addr, sizeof(*addr)) == 0)
+		if (e->iface == iface && net_addr_eq(&e->addr, addr))
 			return e;
 		i = e->next;
 	}
@@ -177,10 +177,14 @@ neigh_learn(struct net *n, uint32_t iface, const struct ipaddr *addr, const uint
 void
 neigh_sweep(struct net *n)
 {
-	for (uint32_t i = 0; i < NET_NEIGHS_MAX && n->neigh_count > 0; i++) {
+	uint32_t left = n->neigh_count;
+
+	for (uint32_t i = 0; left > 0; i++) {
+		CHECK(i < NET_NEIGHS_MAX);
 		struct net_neigh *e = &n->neigh[i];
 		if (entry_is_free(e))
 			continue;
+		left--;
 		bool is_used = n->now_us - e->used_us < UNUSED_US;
 		uint64_t age = n->now_us - e->confirmed_us;
 		if (e->is_known && age >= CONFIRMED_US)

@@ -25,7 +25,7 @@ net_is_ours(const struct net *n, const struct ipaddr *a)
 		if (is_v4 && ip_local(f, ipaddr_to_v4(a)) != NULL)
 			return true;
 		for (uint32_t k = 0; !is_v4 && k < f->v6_count; k++)
-			if (memcmp(&f->v6[k].addr, a, sizeof(*a)) == 0)
+			if (net_addr_eq(&f->v6[k].addr, a))
 				return true;
 	}
 	return false;
@@ -75,6 +75,7 @@ iface_init(struct net *n, struct net_if *i, const struct net_iface *from)
 		l->addr = ipaddr_to_v4(&a->addr);
 		l->mask = mask_of(a->prefix_bits);
 		l->gateway = ipaddr_is_v4(&a->gateway) ? ipaddr_to_v4(&a->gateway) : 0;
+		l->hop = a->gateway;
 	}
 	nd_init(i);
 	for (uint32_t k = 0; k < i->v4_count + i->v6_count; k++) {
@@ -216,39 +217,24 @@ net_flush(struct net *n)
 
 // --- what TCP calls ---
 
-static bool
-seg_hop(struct net *n, const struct tcp_path *path, struct ipaddr *hop)
-{
-	uint32_t hop4;
-
-	if (ipaddr_is_v4(&path->raddr)) {
-		if (unlikely(!route_hop4(n, path->side, ipaddr_to_v4(&path->laddr),
-					 ipaddr_to_v4(&path->raddr), &hop4)))
-			return false;
-		*hop = ipaddr_v4(hop4);
-		return true;
-	}
-	return route_hop6(n, path->side, path, hop);
-}
-
 // A segment leaves by the interface on which its connection lives, whatever another could reach.
 static uint8_t *
 net_seg_get(void *ctx, const struct tcp_path *path, uint32_t size)
 {
 	struct net *n = ctx;
-	struct ipaddr hop;
 	uint8_t *l3;
 
 	OBJ_CHECK(n, NET_MAGIC);
 	CHECK(!n->seg_is_open);
 	CHECK(path->side < n->iface_count);
-	uint32_t header = ipaddr_is_v4(&path->raddr) ? IP_HEADER : IP6_HEADER;
+	uint32_t header = net_is_v4(&path->raddr) ? IP_HEADER : IP6_HEADER;
 	CHECK(header + size <= n->iface[path->side].port->mtu);
-	if (unlikely(!seg_hop(n, path, &hop))) {
+	const struct ipaddr *hop = route_hop(n, path);
+	if (unlikely(hop == NULL)) {
 		COUNT(n->counters, IP_NO_ROUTE);
 		return NULL;
 	}
-	if (!neigh_resolve(n, path->side, &hop, n->seg_mac))
+	if (!neigh_resolve(n, path->side, hop, n->seg_mac))
 		return NULL;
 	if (!net_frame_get(n, path->side, &n->seg, &l3))
 		return NULL;
@@ -269,15 +255,14 @@ net_seg_put(void *ctx, const struct tcp_path *path, uint32_t size)
 	CHECK(size >= 20);
 	CHECK(size <= n->seg_size);
 	const struct net_if *i = &n->iface[path->side];
-	bool is_v4 = ipaddr_is_v4(&path->raddr);
+	bool is_v4 = net_is_v4(&path->raddr);
 	uint32_t header = is_v4 ? IP_HEADER : IP6_HEADER;
 	uint8_t *ip = n->seg.data + i->l2_size, *seg = ip + header;
 	uint16_t sum;
 
 	memset(seg + 16, 0, 2);
 	if (is_v4) {
-		ip_fill(ip, ipaddr_to_v4(&path->laddr), ipaddr_to_v4(&path->raddr), IP_PROTO_TCP,
-			size);
+		ip_fill(ip, net_v4(&path->laddr), net_v4(&path->raddr), IP_PROTO_TCP, size);
 		sum = (uint16_t)~ip_sum_fold(
 			ip_sum(seg, size, ip_sum_pseudo(ip, IP_PROTO_TCP, size)));
 	} else {

@@ -29,6 +29,7 @@
 
 struct net_local4 { // host order; gateway 0: none
 	uint32_t addr, mask, gateway;
+	struct ipaddr hop; // the gateway once more
 };
 
 enum local_state {
@@ -137,6 +138,43 @@ must_use bool net_is_allowed(const struct net *n, uint64_t *booked_us, uint32_t 
 bool net_is_ours(const struct net *n, const struct ipaddr *a); // on any interface, in any state
 bool net_mac_is_sane(const struct net_if *i, const uint8_t mac[6]); // of a station, and not ours
 
+// What every frame needs: inline, without a call for 16 bytes.
+static inline bool
+net_is_v4(const struct ipaddr *a)
+{
+	uint64_t w;
+
+	memcpy(&w, a->b, 8);
+	return w == 0 && load_be32(a->b + 8) == 0xffff;
+}
+
+static inline bool
+net_addr_eq(const struct ipaddr *a, const struct ipaddr *b)
+{
+	uint64_t x[2], y[2];
+
+	memcpy(x, a->b, 16);
+	memcpy(y, b->b, 16);
+	return x[0] == y[0] && x[1] == y[1];
+}
+
+static inline bool
+net_mac_eq(const uint8_t *a, const uint8_t *b)
+{
+	uint32_t x, y;
+
+	memcpy(&x, a, 4);
+	memcpy(&y, b, 4);
+	return x == y && a[4] == b[4] && a[5] == b[5];
+}
+
+static inline uint32_t
+net_v4(const struct ipaddr *a)
+{
+	DCHECK(net_is_v4(a));
+	return load_be32(a->b + 12);
+}
+
 extern const uint8_t eth_broadcast[6];
 void eth_input(struct net *n, uint32_t iface, const struct frame *f);
 void eth_fill(const struct net_if *i, uint8_t *frame, const uint8_t dst[6], uint16_t type);
@@ -159,11 +197,8 @@ void arp_input(struct net *n, const struct eth_in *in);
 void arp_announce(struct net *n, uint32_t iface);
 void arp_ask(struct net *n, uint32_t iface, uint32_t addr, const uint8_t *mac); // NULL: everybody
 
-// route.c: next hops and local addresses. false: no route.
-must_use bool route_hop4(const struct net *n, uint32_t iface, uint32_t laddr, uint32_t raddr,
-			 uint32_t *hop);
-must_use bool route_hop6(struct net *n, uint32_t iface, const struct tcp_path *path,
-			 struct ipaddr *hop);
+// route.c: the next hop of a path, borrowed from it or from the tables; NULL: no route.
+const struct ipaddr *route_hop(struct net *n, const struct tcp_path *path);
 bool route_is_on_link6(const struct net *n, const struct net_if *i, const struct ipaddr *a);
 bool route_find(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr,
 		uint16_t *side, uint16_t *mtu); // tcp_net_ops.route

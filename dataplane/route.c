@@ -28,23 +28,20 @@ is_zero(const struct ipaddr *a)
 	return memcmp(a, &zero, sizeof(zero)) == 0;
 }
 
-bool
-route_hop4(const struct net *n, uint32_t iface, uint32_t laddr, uint32_t raddr, uint32_t *hop)
+static const struct ipaddr *
+hop4(const struct net_if *i, const struct tcp_path *path)
 {
-	const struct net_if *i = &n->iface[iface];
-	uint32_t gateway = 0;
+	uint32_t laddr = net_v4(&path->laddr), raddr = net_v4(&path->raddr);
+	const struct net_local4 *by = NULL;
 
 	for (uint32_t k = 0; k < i->v4_count; k++) {
 		const struct net_local4 *l = &i->v4[k];
-		if (((raddr ^ l->addr) & l->mask) == 0) {
-			*hop = raddr;
-			return true;
-		}
-		if (l->gateway != 0 && (gateway == 0 || l->addr == laddr))
-			gateway = l->gateway;
+		if (((raddr ^ l->addr) & l->mask) == 0)
+			return &path->raddr;
+		if (l->gateway != 0 && (by == NULL || l->addr == laddr))
+			by = l;
 	}
-	*hop = gateway;
-	return gateway != 0;
+	return by != NULL ? &by->hop : NULL;
 }
 
 bool
@@ -91,23 +88,22 @@ gateway6_find(struct net *n, uint32_t iface, const struct ipaddr *laddr)
 	for (uint32_t k = 0; k < i->v6_count; k++) {
 		if (is_zero(&i->v6[k].gateway))
 			continue;
-		if (found == NULL || memcmp(&i->v6[k].addr, laddr, sizeof(*laddr)) == 0)
+		if (found == NULL || net_addr_eq(&i->v6[k].addr, laddr))
 			found = &i->v6[k].gateway;
 	}
 	return found != NULL ? found : router_find(n, iface);
 }
 
-bool
-route_hop6(struct net *n, uint32_t iface, const struct tcp_path *path, struct ipaddr *hop)
+const struct ipaddr *
+route_hop(struct net *n, const struct tcp_path *path)
 {
-	const struct ipaddr *to = &path->raddr;
+	const struct net_if *i = &n->iface[path->side];
 
-	if (!route_is_on_link6(n, &n->iface[iface], to))
-		to = gateway6_find(n, iface, &path->laddr);
-	if (to == NULL)
-		return false;
-	*hop = *to;
-	return true;
+	if (likely(net_is_v4(&path->raddr)))
+		return hop4(i, path);
+	if (route_is_on_link6(n, i, &path->raddr))
+		return &path->raddr;
+	return gateway6_find(n, path->side, &path->laddr);
 }
 
 // --- local addresses ---
