@@ -13,12 +13,25 @@
 #define RANK_ON_LINK 2u // and one more for each bit of the prefix
 #define LOCALS_MAX (NET_ADDRS_MAX + 1)
 
+// The first `bits` bits of 64: 0 when they agree.
+static uint64_t
+head_differs(const uint8_t *a, const uint8_t *b, uint32_t bits)
+{
+	uint64_t x, y;
+
+	memcpy(&x, a, 8);
+	memcpy(&y, b, 8);
+	return bits == 0 ? 0 : __builtin_bswap64(x ^ y) >> (64 - bits);
+}
+
+// ipprefix_has, for each segment that leaves.
 static bool
 prefix_has(const struct ipaddr *prefix, uint8_t bits, const struct ipaddr *a)
 {
-	const struct ipprefix p = {ipaddr_mask(prefix, bits), bits};
+	uint32_t head = MIN(bits, 64);
 
-	return ipprefix_has(&p, a);
+	return (head_differs(prefix->b, a->b, head) |
+		head_differs(prefix->b + 8, a->b + 8, bits - head)) == 0;
 }
 
 static bool

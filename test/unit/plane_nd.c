@@ -60,13 +60,13 @@ Test(nd, nd_table)
 	raw6_inject(&r, f, n);
 	n = raw6_nd_put(f, 135, PEER, US, US, raw6_our_mac);
 	raw6_inject(&r, f, n);
-	uint8_t *p = raw6_ip_put(f, PEER, US, 44, 40); // an atomic fragment (RFC 6980)
+	uint8_t *p = raw6_ip_put(f, PEER, US, 44, 32); // an atomic fragment (RFC 6980)
 	memcpy(p, "\x3a\0\0\0\1\2\3\4", 8);
 	f[21] = 255;
 	p[8] = 135;
 	memcpy(p + 16, raw6_addr(US).b, 16);
 	raw6_sum_put(f + IP6, 8, 58);
-	raw6_inject(&r, f, L4 + 40 - 8 + 8);
+	raw6_inject(&r, f, L4 + 32);
 	cr_assert(!raw6_receive(&r));
 	cr_assert_eq(COUNTED(&r, ND_BAD), bad + 6);
 	n = raw6_nd_put(f, 135, PEER, US, US, raw6_peer_mac);
@@ -335,6 +335,7 @@ Test(nd, routes_give_one_local_address_after_the_other)
 		 .gateway = ipaddr_v4(0x0a0000fe),
 		 .prefix_bits = 120},
 		{.addr = ipaddr_v4(0x0a000002), .prefix_bits = 120},
+		{.addr = ipaddr_v4(0x0a000082), .prefix_bits = 121},
 		{.addr = ipaddr_v4(0xc0a80001), .prefix_bits = 120},
 		{.addr = raw6_addr(US), .prefix_bits = 64},
 		{.addr = raw6_addr(US_2), .prefix_bits = 64},
@@ -344,7 +345,8 @@ Test(nd, routes_give_one_local_address_after_the_other)
 	} rows[] = {
 		{"10.0.0.9", {"10.0.0.1", "10.0.0.2"}},
 		{"192.168.0.9", {"192.168.0.1"}},
-		{"203.0.113.5", {"10.0.0.1", "10.0.0.2"}},
+		{"10.0.0.140", {"10.0.0.130", "10.0.0.1", "10.0.0.2"}}, // the longest prefix first
+		{"203.0.113.5", {"10.0.0.1", "10.0.0.2", "10.0.0.130"}},
 		{PEER, {US, US_2}},
 		{FAR, {NULL}},
 		{"10.0.0.1", {NULL}},

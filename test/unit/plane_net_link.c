@@ -281,6 +281,16 @@ Test(icmp, errors_of_ipv6_reach_the_connection_they_quote)
 	raw6_open(&r);
 	raw6_teach(&r, PEER, raw6_peer_mac);
 	errors_are(&r, error6_put, rows, ARRAY_LEN(rows));
+	// To a group: nobody sends errors there.
+	uint8_t f[256];
+	uint64_t other = COUNTED(&r, ICMP_OTHER), bad = COUNTED(&r, ICMP_ERROR_BAD);
+	uint8_t *p = raw6_ip_put(f, FAR, "ff02::1", 58, 60);
+	p[0] = 3;
+	raw6_sum_put(f + IP6, 0, 58);
+	raw6_inject(&r, f, L4 + 60);
+	raw6_drain(&r);
+	cr_assert_eq(COUNTED(&r, ICMP_OTHER), other + 1);
+	cr_assert_eq(COUNTED(&r, ICMP_ERROR_BAD), bad);
 	raw6_close(&r);
 }
 
