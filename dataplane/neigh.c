@@ -129,6 +129,7 @@ neigh_resolve(struct net *n, uint32_t iface, const struct ipaddr *hop, uint8_t m
 		e = entry_make(n, iface, hop);
 	if (e != NULL) {
 		e->used_us = n->now_us;
+		e->is_wanted = true;
 		if (likely(e->is_known)) {
 			memcpy(mac, e->mac, 6);
 			return true;
@@ -185,11 +186,11 @@ neigh_sweep(struct net *n)
 		if (entry_is_free(e))
 			continue;
 		left--;
-		bool is_used = n->now_us - e->used_us < UNUSED_US;
+		bool is_used = e->is_wanted && n->now_us - e->used_us < UNUSED_US;
 		uint64_t age = n->now_us - e->confirmed_us;
 		if (e->is_known && age >= CONFIRMED_US)
 			e->is_known = false;
-		if (!e->is_known && !is_used)
+		if (!e->is_known && !is_used) // also what was heard of and never wanted
 			entry_free(n, e);
 		else if (e->is_known && is_used && age >= PROBE_US)
 			entry_ask(n, e);

@@ -80,6 +80,7 @@ struct net_neigh {
 	uint16_t next; // in its hash chain; NEIGH_NONE: the last
 	uint8_t mac[6];
 	bool is_known;
+	bool is_wanted; // a segment has gone there, or wanted to
 };
 
 struct net {

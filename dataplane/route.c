@@ -223,7 +223,7 @@ route_find(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *l
 	}
 	const struct net_if *i = &n->iface[*side];
 	uint32_t count = ranks_fill(n, *side, raddr, rank);
-	if (!rank_nth(rank, count, MIN(best, RANK_ON_LINK), nth, &k))
+	if (!rank_nth(rank, count, MIN(best, RANK_ON_LINK + 1), nth, &k))
 		return false;
 	bool is_v4 = ipaddr_is_v4(raddr);
 	*laddr = is_v4 ? ipaddr_v4(i->v4[k].addr) : i->v6[k].addr;

@@ -328,6 +328,20 @@ Test(nd, three_routers_are_looked_for)
 	raw6_close(&r);
 }
 
+// Whom we only have heard of is not asked whether it is still there.
+Test(nd, router_is_looked_for_until_one_answers)
+{
+	struct raw6 r;
+	uint8_t f[256];
+
+	raw6_open(&r);
+	cr_assert_eq(COUNTED(&r, ND_REQUESTS), 3 + 1);
+	raw6_inject(&r, f, raw6_ra_put(f, 600, 1500, "2001:db8:7::"));
+	raw6_wait(&r, 100 * SECOND);
+	cr_assert_eq(COUNTED(&r, ND_REQUESTS), 3 + 1);
+	raw6_close(&r);
+}
+
 Test(nd, routes_give_one_local_address_after_the_other)
 {
 	const struct net_addr a[] = {
@@ -339,6 +353,7 @@ Test(nd, routes_give_one_local_address_after_the_other)
 		{.addr = ipaddr_v4(0xc0a80001), .prefix_bits = 120},
 		{.addr = raw6_addr(US), .prefix_bits = 64},
 		{.addr = raw6_addr(US_2), .prefix_bits = 64},
+		{.addr = raw6_addr("2001:db8:5::1"), .prefix_bits = 120},
 	};
 	const struct {
 		const char *to, *from[3];
@@ -348,6 +363,8 @@ Test(nd, routes_give_one_local_address_after_the_other)
 		{"10.0.0.140", {"10.0.0.130", "10.0.0.1", "10.0.0.2"}}, // the longest prefix first
 		{"203.0.113.5", {"10.0.0.1", "10.0.0.2", "10.0.0.130"}},
 		{PEER, {US, US_2}},
+		{"2001:db8:5::99", {"2001:db8:5::1"}},
+		{"2001:db8:5::199", {NULL}},
 		{FAR, {NULL}},
 		{"10.0.0.1", {NULL}},
 		{US_2, {NULL}},
