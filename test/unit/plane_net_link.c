@@ -222,17 +222,25 @@ errors_are(struct raw6 *r, error_put_fn put, const struct error_row *rows, uint3
 	uint8_t quote[128], f[256];
 	bool is_v4 = put == error4_put;
 	uint32_t header = is_v4 ? 20 : 40;
-	uint32_t size = syn_take(r, &e, is_v4 ? "10.0.0.99" : PEER, quote);
+	const char *to = is_v4 ? "10.0.0.99" : PEER;
+	uint32_t size = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
-		uint64_t in = COUNTED(r, TCP_ERROR_IN), other = COUNTED(r, ICMP_OTHER);
+	for (uint32_t i = 0; i < count; i++) { // a hard one ends the connection
+		size = syn_take(r, &e, to, quote);
+		uint64_t in = COUNTED(r, ICMP_ERROR), other = COUNTED(r, ICMP_OTHER);
+		uint64_t stray = COUNTED(r, TCP_ERROR_STRAY);
 		raw6_inject(r, f, put(f, quote, size, rows[i].type, rows[i].code));
 		raw6_drain(r);
-		cr_assert_eq(COUNTED(r, TCP_ERROR_IN), in + rows[i].is_error, "type %u code %u",
+		cr_assert_eq(COUNTED(r, ICMP_ERROR), in + rows[i].is_error, "type %u code %u",
 			     rows[i].type, rows[i].code);
+		cr_assert_eq(COUNTED(r, TCP_ERROR_STRAY), stray, "type %u code %u", rows[i].type,
+			     rows[i].code);
 		cr_assert_eq(COUNTED(r, ICMP_OTHER), other + !rows[i].is_error);
+		endpoint_fini(&e);
+		raw6_drain(r);
 	}
 	// The least that an error must quote, and less.
+	size = syn_take(r, &e, to, quote);
 	uint64_t in = COUNTED(r, TCP_ERROR_IN), bad = COUNTED(r, ICMP_ERROR_BAD);
 	raw6_inject(r, f, put(f, quote, header + 8, rows[0].type, rows[0].code));
 	for (uint32_t n = 0; n < header + 8; n++)
