@@ -78,39 +78,41 @@ ip_fill(uint8_t *ip, uint32_t src, uint32_t dst, uint8_t proto, uint32_t size)
 // No host sends from these (RFC 1122 3.2.1.3): "this network", loopback, groups, broadcasts,
 // ourselves.
 static bool
-source_is_sane(const struct net *n, uint32_t iface, uint32_t src)
+source_is_sane(const struct net *n, const struct net_if *i, uint32_t src)
 {
-	const struct net_if4 *i = &n->if4[iface];
+	const struct ipaddr a = ipaddr_v4(src);
 
-	if (src >> 24 == 0 || src >> 24 == 127 || src >= 0xe0000000u)
+	if (src >> 24 == 0 || src >> 24 == 127 || src >= 0xe0000000u || net_is_ours(n, &a))
 		return false;
-	for (uint32_t k = 0; k < n->iface_count; k++)
-		if (src == n->if4[k].addr)
+	for (uint32_t k = 0; k < i->v4_count; k++) {
+		const struct net_local4 *l = &i->v4[k];
+		if (((src ^ l->addr) & l->mask) == 0 && l->mask < 0xfffffffeu &&
+		    ((src & ~l->mask) == 0 || (src | l->mask) == ~0u))
 			return false;
-	if (i->mask < 0xfffffffeu && ((src ^ i->addr) & i->mask) == 0)
-		return (src & ~i->mask) != 0 && (src | i->mask) != ~0u;
+	}
 	return true;
 }
 
 static void
-tcp_segment(struct net *n, uint32_t iface, const struct frame *f, const uint8_t *ip,
-	    struct span seg)
+tcp_segment(struct net *n, const struct eth_in *in, struct span seg)
 {
+	const uint8_t *ip = in->l3.p;
+
 	if (seg.n < 20) {
 		COUNT(n->counters, TCP_BAD);
 		return;
 	}
-	if ((f->flags & FRAME_SUM_GOOD) == 0 &&
+	if ((in->flags & FRAME_SUM_GOOD) == 0 &&
 	    ip_sum_fold(ip_sum(seg.p, seg.n, ip_sum_pseudo(ip, IP_PROTO_TCP, seg.n))) != 0xffff) {
 		COUNT(n->counters, TCP_CHECKSUM);
 		return;
 	}
 	const struct tcp_path path = {
-		.laddr = n->iface[iface].addr[0].addr,
+		.laddr = ipaddr_v4(load_be32(ip + 16)),
 		.raddr = ipaddr_v4(load_be32(ip + 12)),
 		.lport = load_be16(seg.p + 2),
 		.rport = load_be16(seg.p),
-		.side = (uint16_t)iface,
+		.side = (uint16_t)in->iface,
 	};
 	CHECK(n->tcp != NULL);
 	tcp_input(n->tcp, &path, seg);
@@ -119,22 +121,21 @@ tcp_segment(struct net *n, uint32_t iface, const struct frame *f, const uint8_t 
 // The header's own checks, in the order of RFC 1122 3.2.1. False: dropped and counted. *size:
 // header length, *total: datagram length; Ethernet padding behind it is left out from here on.
 static bool
-header_is_sound(struct net *n, const struct frame *f, uint32_t *size, uint32_t *total)
+header_is_sound(struct net *n, const struct eth_in *in, uint32_t *size, uint32_t *total)
 {
-	const uint8_t *ip = f->data + ETH_HEADER;
-	uint32_t room = f->len - ETH_HEADER;
+	const uint8_t *ip = in->l3.p;
 
-	if (room < IP_HEADER) {
+	if (in->l3.n < IP_HEADER) {
 		COUNT(n->counters, ETH_SHORT);
 		return false;
 	}
 	*size = (ip[0] & 15u) * 4;
 	*total = load_be16(ip + 2);
-	if (ip[0] >> 4 != 4 || *size < IP_HEADER || *total < *size || *total > room) {
+	if (ip[0] >> 4 != 4 || *size < IP_HEADER || *total < *size || *total > in->l3.n) {
 		COUNT(n->counters, IP_BAD);
 		return false;
 	}
-	if ((f->flags & FRAME_SUM_GOOD) == 0 && ip_sum_fold(ip_sum(ip, *size, 0)) != 0xffff) {
+	if ((in->flags & FRAME_SUM_GOOD) == 0 && ip_sum_fold(ip_sum(ip, *size, 0)) != 0xffff) {
 		COUNT(n->counters, IP_CHECKSUM);
 		return false;
 	}
@@ -142,18 +143,18 @@ header_is_sound(struct net *n, const struct frame *f, uint32_t *size, uint32_t *
 }
 
 void
-ip_input(struct net *n, uint32_t iface, const struct frame *f)
+ip_input(struct net *n, const struct eth_in *in)
 {
-	const uint8_t *ip = f->data + ETH_HEADER;
+	const struct net_if *i = &n->iface[in->iface];
+	const uint8_t *ip = in->l3.p;
 	uint32_t size, total;
 
-	CHECK(f->len >= ETH_HEADER);
-	CHECK((f->flags & FRAME_LEARN_ONLY) == 0);
-	if (!header_is_sound(n, f, &size, &total))
+	CHECK((in->flags & FRAME_LEARN_ONLY) == 0);
+	if (!header_is_sound(n, in, &size, &total))
 		return;
 	// The strong end system model (RFC 1122 3.3.4.2): the ingress port decides the direction of
-	// mail, so an address is ours on its own port only.
-	if (load_be32(ip + 16) != n->if4[iface].addr) {
+	// mail, so an address is ours on its own interface only.
+	if (ip_local(i, load_be32(ip + 16)) == NULL) {
 		COUNT(n->counters, IP_NOT_OURS);
 		return;
 	}
@@ -161,16 +162,16 @@ ip_input(struct net *n, uint32_t iface, const struct frame *f)
 		COUNT(n->counters, IP_FRAGMENT);
 		return;
 	}
-	if (ip[8] == 0 || !source_is_sane(n, iface, load_be32(ip + 12))) {
+	if (ip[8] == 0 || !source_is_sane(n, i, load_be32(ip + 12))) {
 		COUNT(n->counters, IP_BAD);
 		return;
 	}
 	struct span body =
 		span_of(ip + size, total - size); // options are skipped (RFC 7126 permits)
 	if (ip[9] == IP_PROTO_TCP)
-		tcp_segment(n, iface, f, ip, body);
+		tcp_segment(n, in, body);
 	else if (ip[9] == IP_PROTO_ICMP)
-		icmp_input(n, iface, f, body);
+		icmp_input(n, in, body);
 	else
 		COUNT(n->counters, IP_PROTO);
 }

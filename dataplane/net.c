@@ -3,6 +3,42 @@
 
 #include "dataplane/net_priv.h"
 
+// --- our addresses ---
+
+static uint32_t
+own_bit(const struct ipaddr *a)
+{
+	return load_be32(a->b + 12) * 0x9e3779b1u >> 24;
+}
+
+// The bits say no at once, for nearly every packet; else all addresses are looked at.
+bool
+net_is_ours(const struct net *n, const struct ipaddr *a)
+{
+	uint32_t bit = own_bit(a);
+
+	if (likely((n->own_bits[bit / 64] >> bit % 64 & 1) == 0))
+		return false;
+	bool is_v4 = ipaddr_is_v4(a);
+	for (uint32_t i = 0; i < n->iface_count; i++) {
+		const struct net_if *f = &n->iface[i];
+		if (is_v4 && ip_local(f, ipaddr_to_v4(a)) != NULL)
+			return true;
+		for (uint32_t k = 0; !is_v4 && k < f->v6_count; k++)
+			if (net_addr_eq(&f->v6[k].addr, a))
+				return true;
+	}
+	return false;
+}
+
+bool
+net_mac_is_sane(const struct net_if *i, const uint8_t mac[6])
+{
+	static const uint8_t zero[6];
+
+	return (mac[0] & 1) == 0 && memcmp(mac, zero, 6) != 0 && memcmp(mac, i->port->mac, 6) != 0;
+}
+
 static uint32_t
 mask_of(uint8_t prefix_bits)
 {
@@ -10,6 +46,43 @@ mask_of(uint8_t prefix_bits)
 	CHECK(prefix_bits <= 128);
 	uint32_t bits = prefix_bits - 96u;
 	return bits == 0 ? 0 : ~0u << (32 - bits);
+}
+
+static void
+iface_init(struct net *n, struct net_if *i, const struct net_iface *from)
+{
+	CHECK(from->port != NULL);
+	CHECK(from->addr_count >= 1);
+	CHECK(from->addr_count <= NET_ADDRS_MAX);
+	CHECK(from->port->mtu >= 576);
+	CHECK(from->port->mtu + ETH_HEADER + ETH_TAG <= PORT_FRAME_SIZE);
+	CHECK(from->vlan < 4095);
+	i->port = from->port;
+	i->vlan = from->vlan;
+	i->l2_size = from->vlan != 0 ? ETH_HEADER + ETH_TAG : ETH_HEADER;
+	i->mtu6 = from->port->mtu;
+	for (uint32_t k = 0; k < from->addr_count; k++) {
+		const struct net_addr *a = &from->addr[k];
+		if (!ipaddr_is_v4(&a->addr)) {
+			CHECK(a->prefix_bits <= 128);
+			CHECK(from->port->mtu >= IP6_MTU_MIN);
+			i->v6[i->v6_count++] = (struct net_local6){.addr = a->addr,
+								   .gateway = a->gateway,
+								   .prefix_bits = a->prefix_bits};
+			continue;
+		}
+		struct net_local4 *l = &i->v4[i->v4_count++];
+		l->addr = ipaddr_to_v4(&a->addr);
+		l->mask = mask_of(a->prefix_bits);
+		l->gateway = ipaddr_is_v4(&a->gateway) ? ipaddr_to_v4(&a->gateway) : 0;
+		l->hop = a->gateway;
+	}
+	nd_init(i);
+	for (uint32_t k = 0; k < i->v4_count + i->v6_count; k++) {
+		const struct ipaddr a =
+			k < i->v4_count ? ipaddr_v4(i->v4[k].addr) : i->v6[k - i->v4_count].addr;
+		n->own_bits[own_bit(&a) / 64] |= 1ull << own_bit(&a) % 64;
+	}
 }
 
 struct net *
@@ -29,18 +102,9 @@ net_open(const struct net_args *args)
 	n->ctx = args->ctx;
 	n->capture = args->capture;
 	n->capture_ctx = args->capture_ctx;
-	for (uint32_t i = 0; i < n->iface_count; i++) {
-		const struct net_iface *from = &args->ifaces[i];
-		CHECK(from->port != NULL);
-		CHECK(from->addr_count >= 1 && from->addr_count <= NET_ADDRS_MAX);
-		CHECK(from->port->mtu >= 576);
-		CHECK(from->port->mtu + ETH_HEADER <= PORT_FRAME_SIZE);
-		n->iface[i] = *from;
-		n->if4[i].addr = ipaddr_to_v4(&from->addr[0].addr);
-		n->if4[i].mask = mask_of(from->addr[0].prefix_bits);
-		if (ipaddr_is_v4(&from->addr[0].gateway))
-			n->if4[i].gateway = ipaddr_to_v4(&from->addr[0].gateway);
-	}
+	neigh_init(n);
+	for (uint32_t i = 0; i < n->iface_count; i++)
+		iface_init(n, &n->iface[i], &args->ifaces[i]);
 	return n;
 }
 
@@ -65,7 +129,18 @@ net_bind_tcp(struct net *n, struct tcp *t)
 }
 
 bool
-net_frame_get(struct net *n, uint32_t iface, struct frame *f)
+net_is_allowed(const struct net *n, uint64_t *booked_us, uint32_t step_us, uint64_t burst_us)
+{
+	uint64_t booked = MAX(*booked_us, n->now_us);
+
+	if (booked - n->now_us > burst_us)
+		return false;
+	*booked_us = booked + step_us;
+	return true;
+}
+
+bool
+net_frame_get(struct net *n, uint32_t iface, struct frame *f, uint8_t **l3)
 {
 	struct port *p = n->iface[iface].port;
 
@@ -75,28 +150,19 @@ net_frame_get(struct net *n, uint32_t iface, struct frame *f)
 		return false;
 	}
 	CHECK(f->data != NULL);
+	*l3 = f->data + n->iface[iface].l2_size;
 	return true;
 }
 
 void
-net_frame_put(struct net *n, uint32_t iface, struct frame *f, const uint8_t mac[6], uint16_t type)
+net_frame_put(struct net *n, uint32_t iface, struct frame *f, uint32_t size)
 {
 	struct port *p = n->iface[iface].port;
 
-	CHECK(f->len >= ETH_HEADER);
-	CHECK(f->len <= ETH_HEADER + p->mtu);
-	eth_fill(f->data, mac, p->mac, type);
+	CHECK(size <= p->mtu);
+	f->len = n->iface[iface].l2_size + size;
 	COUNT(n->counters, TX_FRAMES);
 	p->ops->tx_put(p, f);
-}
-
-bool
-net_hop(const struct net *n, uint32_t iface, uint32_t raddr, uint32_t *hop)
-{
-	const struct net_if4 *i = &n->if4[iface];
-
-	*hop = ((raddr ^ i->addr) & i->mask) == 0 ? raddr : i->gateway;
-	return *hop != 0;
 }
 
 void
@@ -116,25 +182,25 @@ net_run(struct net *n, uint64_t now_us)
 	n->now_us = now_us;
 	if (likely(now_us < n->sweep_us))
 		return;
+	n->has_nd_work = false;
 	for (uint32_t i = 0; i < n->iface_count; i++) {
-		if (!n->is_announced[i])
+		if (!n->iface[i].is_announced)
 			arp_announce(n, i);
-		n->is_announced[i] = true;
+		n->iface[i].is_announced = true;
+		if (n->iface[i].v6_count > 0)
+			nd_run(n, i);
 	}
-	arp_sweep(n);
-	n->sweep_us = now_us + ARP_STEP_US;
+	neigh_sweep(n);
+	n->sweep_us = now_us + NET_STEP_US;
 }
 
 uint64_t
 net_next_us(const struct net *n)
 {
 	OBJ_CHECK(n, NET_MAGIC);
-	if (!n->is_announced[0])
+	if (!n->iface[0].is_announced)
 		return n->now_us;
-	for (uint32_t i = 0; i < NET_ARP_MAX; i++)
-		if (n->arp[i].used_us != 0 || n->arp[i].confirmed_us != 0)
-			return n->sweep_us;
-	return UINT64_MAX;
+	return n->neigh_count > 0 || n->has_nd_work ? n->sweep_us : UINT64_MAX;
 }
 
 void
@@ -151,29 +217,31 @@ net_flush(struct net *n)
 
 // --- what TCP calls ---
 
-// A segment leaves by the port on which its connection lives, whatever another port could reach.
+// A segment leaves by the interface on which its connection lives, whatever another could reach.
 static uint8_t *
 net_seg_get(void *ctx, const struct tcp_path *path, uint32_t size)
 {
 	struct net *n = ctx;
-	uint32_t hop;
+	uint8_t *l3;
 
 	OBJ_CHECK(n, NET_MAGIC);
 	CHECK(!n->seg_is_open);
 	CHECK(path->side < n->iface_count);
-	CHECK(IP_HEADER + size <= n->iface[path->side].port->mtu);
-	if (unlikely(!net_hop(n, path->side, ipaddr_to_v4(&path->raddr), &hop))) {
+	uint32_t header = net_is_v4(&path->raddr) ? IP_HEADER : IP6_HEADER;
+	CHECK(header + size <= n->iface[path->side].port->mtu);
+	const struct ipaddr *hop = route_hop(n, path);
+	if (unlikely(hop == NULL)) {
 		COUNT(n->counters, IP_NO_ROUTE);
 		return NULL;
 	}
-	if (!arp_resolve(n, path->side, hop, n->seg_mac))
+	if (!neigh_resolve(n, path->side, hop, n->seg_mac))
 		return NULL;
-	if (!net_frame_get(n, path->side, &n->seg))
+	if (!net_frame_get(n, path->side, &n->seg, &l3))
 		return NULL;
 	n->seg_is_open = true;
 	n->seg_iface = path->side;
 	n->seg_size = size;
-	return n->seg.data + ETH_HEADER + IP_HEADER;
+	return l3 + header;
 }
 
 static void
@@ -186,20 +254,30 @@ net_seg_put(void *ctx, const struct tcp_path *path, uint32_t size)
 	CHECK(path->side == n->seg_iface);
 	CHECK(size >= 20);
 	CHECK(size <= n->seg_size);
-	uint8_t *ip = n->seg.data + ETH_HEADER, *seg = ip + IP_HEADER;
-	ip_fill(ip, ipaddr_to_v4(&path->laddr), ipaddr_to_v4(&path->raddr), IP_PROTO_TCP, size);
+	const struct net_if *i = &n->iface[path->side];
+	bool is_v4 = net_is_v4(&path->raddr);
+	uint32_t header = is_v4 ? IP_HEADER : IP6_HEADER;
+	uint8_t *ip = n->seg.data + i->l2_size, *seg = ip + header;
+	uint16_t sum;
+
 	memset(seg + 16, 0, 2);
-	uint16_t sum =
-		(uint16_t)~ip_sum_fold(ip_sum(seg, size, ip_sum_pseudo(ip, IP_PROTO_TCP, size)));
+	if (is_v4) {
+		ip_fill(ip, net_v4(&path->laddr), net_v4(&path->raddr), IP_PROTO_TCP, size);
+		sum = (uint16_t)~ip_sum_fold(
+			ip_sum(seg, size, ip_sum_pseudo(ip, IP_PROTO_TCP, size)));
+	} else {
+		ip6_fill(ip, &path->laddr, &path->raddr, IP_PROTO_TCP, size);
+		ip6_label(ip, (uint32_t)path->lport << 16 | path->rport);
+		sum = (uint16_t)~ip6_sum(ip, IP_PROTO_TCP, span_of(seg, size));
+	}
 	memcpy(seg + 16, &sum, 2);
-	n->seg.len = ETH_HEADER + IP_HEADER + size;
 	n->seg_is_open = false;
+	eth_fill(i, n->seg.data, n->seg_mac, is_v4 ? ETH_IPV4 : ETH_IPV6);
 	if (unlikely(n->seg_is_wanted)) {
 		n->seg_is_wanted = false;
-		eth_fill(n->seg.data, n->seg_mac, n->iface[n->seg_iface].port->mac, ETH_IPV4);
-		n->capture(n->capture_ctx, span_of(n->seg.data, n->seg.len), true);
+		n->capture(n->capture_ctx, span_of(n->seg.data, i->l2_size + header + size), true);
 	}
-	net_frame_put(n, n->seg_iface, &n->seg, n->seg_mac, ETH_IPV4);
+	net_frame_put(n, path->side, &n->seg, header + size);
 }
 
 static bool
@@ -209,42 +287,6 @@ net_port_is_mine(void *ctx, const struct tcp_path *path)
 
 	OBJ_CHECK(n, NET_MAGIC);
 	return n->port_is_mine == NULL || n->port_is_mine(n->ctx, path);
-}
-
-// The network with the longest prefix, else the first port with a gateway.
-static bool
-net_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr, uint16_t *side,
-	  uint16_t *mtu)
-{
-	struct net *n = ctx;
-	uint32_t best = NET_IFACES_MAX, gateway = NET_IFACES_MAX;
-
-	OBJ_CHECK(n, NET_MAGIC);
-	if (nth > 0)
-		return false;
-	if (!ipaddr_is_v4(raddr)) {
-		COUNT(n->counters, IP_NO_ROUTE);
-		return false;
-	}
-	uint32_t to = ipaddr_to_v4(raddr);
-	for (uint32_t i = 0; i < n->iface_count; i++) {
-		const struct net_if4 *f = &n->if4[i];
-		if (((to ^ f->addr) & f->mask) == 0 &&
-		    (best == NET_IFACES_MAX || f->mask > n->if4[best].mask))
-			best = i;
-		if (f->gateway != 0 && gateway == NET_IFACES_MAX)
-			gateway = i;
-	}
-	if (best == NET_IFACES_MAX)
-		best = gateway;
-	if (best == NET_IFACES_MAX || to == 0 || to >= 0xe0000000u || to == n->if4[best].addr) {
-		COUNT(n->counters, IP_NO_ROUTE);
-		return false;
-	}
-	*laddr = n->iface[best].addr[0].addr;
-	*side = (uint16_t)best;
-	*mtu = n->iface[best].port->mtu;
-	return true;
 }
 
 static void
@@ -266,5 +308,5 @@ const struct tcp_net_ops net_tcp_ops = {
 	.seg_get = net_seg_get,
 	.seg_put = net_seg_put,
 	.port_is_mine = net_port_is_mine,
-	.route = net_route,
+	.route = route_find,
 };

@@ -10,7 +10,8 @@
 #define RING_DESC 512u
 #define POOL_CACHE 256u
 #define FRAME_LEAST 60u // without FCS: shorter ones are padded with zeroes (IEEE 802.3 3.2.8)
-#define RSS_TYPES (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_TCP)
+#define RSS_TCP (RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP)
+#define RSS_TYPES (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RSS_TCP)
 #define RX_SUMS (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
 
 // --- devices ---
@@ -22,12 +23,12 @@ fail(struct strbuf *why, uint16_t id, const char *what, int rc)
 	return false;
 }
 
-// Without the TCP hash type, key and table of ours the NIC spreads as it likes and steer.c puts it
+// Without the TCP hash types, key and table of ours the NIC spreads as it likes and steer.c puts it
 // right.
 static bool
 rss_is_ours(const struct rte_eth_dev_info *info, uint32_t workers)
 {
-	return workers > 1 && (info->flow_type_rss_offloads & RTE_ETH_RSS_NONFRAG_IPV4_TCP) != 0 &&
+	return workers > 1 && (info->flow_type_rss_offloads & RSS_TCP) == RSS_TCP &&
 	       info->reta_size >= STEER_TABLE && info->reta_size <= RTE_ETH_RSS_RETA_SIZE_512 &&
 	       info->reta_size % STEER_TABLE == 0 && info->hash_key_size >= 40 &&
 	       info->hash_key_size <= STEER_KEY_SIZE;
@@ -132,6 +133,9 @@ device_open(struct port_dpdk_dev *d, const struct port_dpdk_args *a, struct strb
 	if (rc != 0)
 		return fail(why, d->id, "cannot be started", rc);
 	d->is_started = true;
+	// Neighbour discovery asks by groups. A driver that cannot be told brings them anyway
+	// (af_packet), or IPv6 will be silent there.
+	(void)rte_eth_allmulticast_enable(d->id);
 	if (d->has_rss && !table_set(d, info.reta_size))
 		d->has_rss = false;
 	rc = rte_eth_macaddr_get(d->id, &mac);
@@ -170,12 +174,13 @@ port_dpdk_close(struct port_dpdk_dev *d)
 // --- receiving ---
 
 // One piece, of Ethernet's size, and with the bytes that were on the wire: a driver that takes VLAN
-// tags off (af_packet's kernel does, unasked) would make a foreign network's frame look like ours.
+// tags off would make a foreign network's frame look like ours. (af_packet's kernel takes them off
+// unasked, but the driver puts them in again.)
 static bool
 mbuf_is_fit(const struct rte_mbuf *m)
 {
 	return m->nb_segs == 1 && m->pkt_len <= PORT_FRAME_SIZE &&
-	       (m->ol_flags & (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_VLAN)) == 0;
+	       (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) == 0;
 }
 
 static void

@@ -5,12 +5,19 @@
 
 #include "control/base/bytes.h"
 
-#define TUPLE_WORDS 3u
 #define ETH_SIZE 14u
+#define TAG_SIZE 4u
+#define IP4_SIZE 20u
+#define IP6_SIZE 40u
+#define PROTO_ICMP 1u
+#define PROTO_TCP 6u
+#define PROTO_ICMP6 58u
+#define EXT_MAX 4u     // as ip6.c
+#define TUPLE_BYTES 36 // two IPv6 addresses and two ports
 
 struct steer {
 	uint32_t workers;
-	uint32_t key[STEER_KEY_SIZE / 4]; // words in host order
+	uint32_t part[TUPLE_BYTES * 2][16]; // what four bits of the tuple add to the hash
 	uint8_t table[STEER_TABLE];
 	struct mem_source *mem;
 	uint32_t next[STEER_WORKERS_MAX]; // by receiver: the sender whose ring is looked at first
@@ -21,6 +28,22 @@ static size_t
 steer_size(uint32_t workers)
 {
 	return sizeof(struct steer) + (size_t)workers * workers * sizeof(struct spsc);
+}
+
+// Toeplitz: for each set bit of the tuple, the 32 bits of the key that begin at that bit's number.
+static void
+parts_fill(struct steer *s, const uint8_t key[STEER_KEY_SIZE])
+{
+	static_assert(TUPLE_BYTES + 4 <= STEER_KEY_SIZE, "the key covers the longest tuple");
+	for (uint32_t i = 0; i < TUPLE_BYTES * 2; i++) {
+		uint64_t bits = (uint64_t)load_be32(key + i / 2) << 32 | (uint64_t)key[i / 2 + 4]
+										 << 24;
+		for (uint32_t v = 0; v < 16; v++)
+			for (uint32_t bit = 0; bit < 4; bit++)
+				if ((v >> (3 - bit) & 1) != 0)
+					s->part[i][v] ^=
+						(uint32_t)(bits << (i % 2 * 4 + bit) >> 32);
+	}
 }
 
 struct steer *
@@ -34,8 +57,7 @@ steer_open(uint32_t workers, const uint8_t key[STEER_KEY_SIZE], struct mem_sourc
 		return NULL;
 	s->workers = workers;
 	s->mem = mem;
-	for (uint32_t i = 0; i < STEER_KEY_SIZE / 4; i++)
-		s->key[i] = load_be32(key + 4 * i);
+	parts_fill(s, key);
 	for (uint32_t i = 0; i < STEER_TABLE; i++)
 		s->table[i] = (uint8_t)(i % workers);
 	for (uint32_t i = 0; i < workers * workers; i++) {
@@ -69,19 +91,40 @@ steer_count(const struct steer *s)
 	return s->workers;
 }
 
-// Toeplitz: for each set bit of the tuple, the 32 bits of the key that begin at that bit's number.
+static uint32_t
+hash_add(const struct steer *s, uint32_t hash, uint32_t at, struct span tuple)
+{
+	CHECK(at + tuple.n <= TUPLE_BYTES);
+	for (uint32_t i = 0; i < tuple.n; i++) {
+		hash ^= s->part[2 * (at + i)][tuple.p[i] >> 4];
+		hash ^= s->part[2 * (at + i) + 1][tuple.p[i] & 15];
+	}
+	return hash;
+}
+
 uint32_t
 steer_hash(const struct steer *s, uint32_t src, uint32_t dst, uint16_t sport, uint16_t dport)
 {
-	const uint32_t tuple[TUPLE_WORDS] = {src, dst, (uint32_t)sport << 16 | dport};
-	uint32_t hash = 0;
+	uint8_t tuple[12];
 
-	for (uint32_t w = 0; w < TUPLE_WORDS; w++) {
-		uint64_t key = (uint64_t)s->key[w] << 32 | s->key[w + 1];
-		for (uint32_t bits = tuple[w]; bits != 0; bits &= bits - 1)
-			hash ^= (uint32_t)(key >> ((uint32_t)__builtin_ctz(bits) + 1));
-	}
-	return hash;
+	store_be32(tuple, src);
+	store_be32(tuple + 4, dst);
+	store_be16(tuple + 8, sport);
+	store_be16(tuple + 10, dport);
+	return hash_add(s, 0, 0, span_of(tuple, sizeof(tuple)));
+}
+
+uint32_t
+steer_hash6(const struct steer *s, const uint8_t src[16], const uint8_t dst[16], uint16_t sport,
+	    uint16_t dport)
+{
+	uint8_t ports[4];
+
+	store_be16(ports, sport);
+	store_be16(ports + 2, dport);
+	uint32_t hash = hash_add(s, 0, 0, span_of(src, 16));
+	hash = hash_add(s, hash, 16, span_of(dst, 16));
+	return hash_add(s, hash, 32, span_of(ports, 4));
 }
 
 uint32_t
@@ -90,34 +133,115 @@ steer_worker(const struct steer *s, uint32_t hash)
 	return s->table[hash % STEER_TABLE];
 }
 
-uint32_t
-steer_owner(const struct steer *s, struct span frame, const uint32_t *nic_hash)
+// The worker of the flow of the quoted packet, which is one of ours: its answers count.
+static uint32_t
+quote_owner(const struct steer *s, struct span q)
 {
-	if (frame.n < ETH_SIZE + 20)
+	if (q.n >= IP4_SIZE && q.p[0] >> 4 == 4) {
+		const uint8_t *t = q.p + (q.p[0] & 15u) * 4;
+		if (q.p[9] != PROTO_TCP || (q.p[0] & 15u) * 4 + 4 > q.n || (q.p[0] & 15) < 5)
+			return STEER_LOCAL;
+		return steer_worker(s, steer_hash(s, load_be32(q.p + 16), load_be32(q.p + 12),
+						  load_be16(t + 2), load_be16(t)));
+	}
+	if (q.n < IP6_SIZE + 4 || q.p[0] >> 4 != 6 || q.p[6] != PROTO_TCP)
 		return STEER_LOCAL;
-	uint16_t type = load_be16(frame.p + 12);
-	if (type == 0x0806)
-		return STEER_ALL;
-	const uint8_t *ip = frame.p + ETH_SIZE;
-	uint32_t size = (ip[0] & 15u) * 4;
-	// What is no whole TCP segment ends on any worker: echo requests are answered, the rest is
-	// dropped.
-	if (type != 0x0800 || ip[0] >> 4 != 4 || ip[9] != 6 || (load_be16(ip + 6) & 0x3fff) != 0 ||
-	    size < 20 || frame.n < ETH_SIZE + size + 4)
+	const uint8_t *t = q.p + IP6_SIZE;
+	return steer_worker(s, steer_hash6(s, q.p + 24, q.p + 8, load_be16(t + 2), load_be16(t)));
+}
+
+// What is no whole TCP segment and no error about one ends on any worker: echo requests are
+// answered, the rest is dropped.
+static uint32_t
+owner4(const struct steer *s, struct span ip, const uint32_t *nic_hash)
+{
+	uint32_t size = ip.n < IP4_SIZE ? 0 : (ip.p[0] & 15u) * 4;
+
+	if (size < IP4_SIZE || ip.p[0] >> 4 != 4 || (load_be16(ip.p + 6) & 0x3fff) != 0)
+		return STEER_LOCAL;
+	struct span body = span_from(ip, size);
+	if (ip.p[9] == PROTO_ICMP && body.n > 8 &&
+	    (body.p[0] == 3 || body.p[0] == 11 || body.p[0] == 12))
+		return quote_owner(s, span_from(body, 8));
+	if (ip.p[9] != PROTO_TCP || body.n < 4)
 		return STEER_LOCAL;
 	if (nic_hash != NULL)
 		return steer_worker(s, *nic_hash);
-	uint32_t hash = steer_hash(s, load_be32(ip + 12), load_be32(ip + 16), load_be16(ip + size),
-				   load_be16(ip + size + 2));
-	return steer_worker(s, hash);
+	return steer_worker(s, steer_hash(s, load_be32(ip.p + 12), load_be32(ip.p + 16),
+					  load_be16(body.p), load_be16(body.p + 2)));
+}
+
+// Skips the extension headers that ip6.c skips, if it does. Returns the protocol behind them; 255:
+// none that we know.
+static uint8_t
+ext_skip(struct span *body, uint8_t proto)
+{
+	for (uint32_t i = 0; i <= EXT_MAX; i++) {
+		bool is_fragment = proto == 44;
+		if (proto != 0 && proto != 43 && proto != 60 && !is_fragment)
+			return proto;
+		if (body->n < 8 || (is_fragment && (load_be16(body->p + 2) & 0xfff9) != 0))
+			return 255;
+		proto = body->p[0];
+		*body = span_from(*body, is_fragment ? 8 : 8 + body->p[1] * 8u);
+	}
+	return 255;
+}
+
+static uint32_t
+owner6(const struct steer *s, struct span ip, const uint32_t *nic_hash)
+{
+	if (ip.n < IP6_SIZE || ip.p[0] >> 4 != 6)
+		return STEER_LOCAL;
+	struct span body = span_from(ip, IP6_SIZE);
+	uint8_t proto = ext_skip(&body, ip.p[6]);
+	if (proto == PROTO_ICMP6 && body.n > 8) {
+		if (body.p[0] >= 134 && body.p[0] <= 136 && ip.p[7] == 255)
+			return STEER_ALL;
+		return body.p[0] >= 1 && body.p[0] <= 4 ? quote_owner(s, span_from(body, 8))
+							: STEER_LOCAL;
+	}
+	if (proto != PROTO_TCP || body.n < 4)
+		return STEER_LOCAL;
+	if (nic_hash != NULL && proto == ip.p[6]) // behind extension headers NICs differ
+		return steer_worker(s, *nic_hash);
+	return steer_worker(
+		s, steer_hash6(s, ip.p + 8, ip.p + 24, load_be16(body.p), load_be16(body.p + 2)));
+}
+
+uint32_t
+steer_owner(const struct steer *s, struct span frame, const uint32_t *nic_hash)
+{
+	if (frame.n < ETH_SIZE)
+		return STEER_LOCAL;
+	uint16_t type = load_be16(frame.p + 12);
+	struct span ip = span_from(frame, ETH_SIZE);
+	if (type == 0x8100 && ip.n >= TAG_SIZE) {
+		type = load_be16(ip.p + 2);
+		ip = span_from(ip, TAG_SIZE);
+		nic_hash = NULL; // not every NIC looks behind a tag
+	}
+	switch (type) {
+	case 0x0800:
+		return owner4(s, ip, nic_hash);
+	case 0x86dd:
+		return owner6(s, ip, nic_hash);
+	case 0x0806:
+		return STEER_ALL;
+	default:
+		return STEER_LOCAL;
+	}
 }
 
 bool
 steer_path_is(const struct steer *s, uint32_t worker, const struct tcp_path *path)
 {
 	CHECK(worker < s->workers);
-	uint32_t hash = steer_hash(s, ipaddr_to_v4(&path->raddr), ipaddr_to_v4(&path->laddr),
-				   path->rport, path->lport);
+	uint32_t hash =
+		ipaddr_is_v4(&path->raddr)
+			? steer_hash(s, ipaddr_to_v4(&path->raddr), ipaddr_to_v4(&path->laddr),
+				     path->rport, path->lport)
+			: steer_hash6(s, path->raddr.b, path->laddr.b, path->rport, path->lport);
 
 	return steer_worker(s, hash) == worker;
 }

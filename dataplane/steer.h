@@ -3,11 +3,12 @@
 //
 // What for: NICs without a hash that we can foresee (af_packet's fanout, one-queue devices) bring
 // frames to any worker; sessions live on one. The hash is Toeplitz with our key over (source,
-// destination, source port, destination port), as NICs do it, so a NIC that takes our key and table
-// agrees with us, and port_is_mine can choose local ports whose replies come home. Who calls it:
-// steer_owner any worker; steer_send the sending and steer_recv the receiving worker only. Memory:
-// one spsc ring a pair of workers, at boot. What can go wrong: ring full: the frame is dropped by
-// the sender (HANDOFF_FULL), TCP sends it again. With one worker there is no struct steer.
+// destination, source port, destination port) of either IP version, as NICs do it, so a NIC that
+// takes our key and table agrees with us, and port_is_mine can choose local ports whose replies
+// come home. Who calls it: steer_owner any worker; steer_send the sending and steer_recv the
+// receiving worker only. Memory: one spsc ring a pair of workers, at boot. What can go wrong: ring
+// full: the frame is dropped by the sender (HANDOFF_FULL), TCP sends it again. With one worker
+// there is no struct steer.
 #pragma once
 
 #include "control/base/ipaddr.h"
@@ -20,7 +21,7 @@
 #define STEER_TABLE 64u   // the low bits of the hash choose one of so many entries: entry % workers
 #define STEER_RING 1024u  // frames on the way from one worker to another
 #define STEER_LOCAL UINT32_MAX      // no flow: whoever got it keeps it
-#define STEER_ALL (UINT32_MAX - 1u) // ARP: every worker learns from it
+#define STEER_ALL (UINT32_MAX - 1u) // ARP and neighbour discovery: every worker learns from it
 
 struct steer_item {
 	struct frame frame;
@@ -35,8 +36,11 @@ void steer_close(struct steer **s);          // the rings must be empty
 uint32_t steer_count(const struct steer *s); // workers
 uint32_t steer_hash(const struct steer *s, uint32_t src, uint32_t dst, uint16_t sport,
 		    uint16_t dport);
+uint32_t steer_hash6(const struct steer *s, const uint8_t src[16], const uint8_t dst[16],
+		     uint16_t sport, uint16_t dport);
 uint32_t steer_worker(const struct steer *s, uint32_t hash);
-// The owner of a received frame, STEER_LOCAL or STEER_ALL. nic_hash: what the NIC computed; NULL:
+// The owner of a received frame, STEER_LOCAL or STEER_ALL. An ICMP error goes to the owner of the
+// segment that it quotes. nic_hash: what the NIC computed; NULL:
 // nothing.
 uint32_t steer_owner(const struct steer *s, struct span frame, const uint32_t *nic_hash);
 // Do the replies of this flow come to `worker`?

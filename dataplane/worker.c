@@ -33,6 +33,7 @@ struct worker {
 	struct tcp *tcp;
 	struct smtp *smtp;
 	struct scanner *scanner;
+	bool is_polled[NET_IFACES_MAX]; // the first interface of its port
 	bool has_chunks, has_match;
 	bool has_old_policies; // transactions may still hold some
 	struct chunk_pool chunks;
@@ -210,8 +211,12 @@ worker_open(const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 	w->index = a->index;
 	w->cpu = a->cpu;
 	w->iface_count = a->iface_count;
-	for (uint32_t i = 0; i < a->iface_count; i++)
+	for (uint32_t i = 0; i < a->iface_count; i++) {
 		w->iface[i] = a->ifaces[i];
+		w->is_polled[i] = true;
+		for (uint32_t k = 0; k < i; k++)
+			w->is_polled[i] &= w->iface[k].port != w->iface[i].port;
+	}
 	w->policy = w->offered = a->policy;
 	w->generation = a->policy->generation;
 	w->counters = a->counters;
@@ -284,6 +289,8 @@ poll_rx(struct worker *w)
 
 	for (uint32_t i = 0; i < w->iface_count; i++) {
 		struct port *p = w->iface[i].port;
+		if (!w->is_polled[i])
+			continue;
 		uint32_t count = p->ops->rx(p, burst, PORT_BURST);
 		CHECK(count <= PORT_BURST);
 		for (uint32_t k = 0; k < MIN(count, 4u); k++)

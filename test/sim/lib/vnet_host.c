@@ -42,14 +42,18 @@ vnet_host_open(struct vnet_host *h, struct vnet *v, const struct vnet_host_args 
 
 	CHECK((v == NULL) == (a->port != NULL));
 	*h = (struct vnet_host){.v = v, .port = v != NULL ? vnet_port(a->link, a->end) : a->port};
-	const struct net_iface iface = {
-		.port = h->port,
-		.addr_count = 1,
-		.addr = {{a->addr, a->gateway, a->prefix_bits}},
-	};
-	const struct net_args n = {
-		.ifaces = &iface, .iface_count = 1, .counters = &h->counters, .mem = &mem_heap};
+	struct net_iface iface[NET_IFACES_MAX] = {
+		{.addr_count = 1, .addr = {{a->addr, a->gateway, a->prefix_bits}}}};
+	const struct net_args n = {.ifaces = iface,
+				   .iface_count = MAX(a->iface_count, 1u),
+				   .counters = &h->counters,
+				   .mem = &mem_heap};
 
+	CHECK(a->iface_count <= NET_IFACES_MAX);
+	for (uint32_t i = 0; i < a->iface_count; i++)
+		iface[i] = a->ifaces[i];
+	for (uint32_t i = 0; i < n.iface_count; i++)
+		iface[i].port = h->port;
 	if (!chunk_pool_init(&h->chunks, &mem_heap, a->chunks > 0 ? a->chunks : 4096))
 		return false;
 	h->net = net_open(&n);
