@@ -12,7 +12,7 @@
 #include "control/base/check.h"
 
 #define PORT_BURST 32
-#define PORT_FRAME_SIZE 1518 // largest Ethernet frame that we make or take, without FCS
+#define PORT_FRAME_SIZE 1518 // largest frame that we make or take: with a VLAN tag, without FCS
 
 #define FRAME_LEARN_ONLY 1u // a copy of another worker's ARP frame: learn, do not answer
 #define FRAME_SUM_GOOD 2u   // the NIC found both the IPv4 and the TCP checksum right

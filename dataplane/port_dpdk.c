@@ -132,8 +132,14 @@ device_open(struct port_dpdk_dev *d, const struct port_dpdk_args *a, struct strb
 	if (rc != 0)
 		return fail(why, d->id, "cannot be started", rc);
 	d->is_started = true;
+	// Neighbour discovery asks by groups. A driver that cannot be told brings them anyway
+	// (af_packet), or IPv6 will be silent there.
+	(void)rte_eth_allmulticast_enable(d->id);
 	if (d->has_rss && !table_set(d, info.reta_size))
 		d->has_rss = false;
+	// Everything is more than all groups: some drivers (af_packet's) can be told only that.
+	d->has_groups = a->has_groups && (rte_eth_allmulticast_get(d->id) == 1 ||
+					  rte_eth_promiscuous_enable(d->id) == 0);
 	rc = rte_eth_macaddr_get(d->id, &mac);
 	if (rc != 0)
 		return fail(why, d->id, "no station address", rc);
@@ -170,12 +176,13 @@ port_dpdk_close(struct port_dpdk_dev *d)
 // --- receiving ---
 
 // One piece, of Ethernet's size, and with the bytes that were on the wire: a driver that takes VLAN
-// tags off (af_packet's kernel does, unasked) would make a foreign network's frame look like ours.
+// tags off would make a foreign network's frame look like ours. (af_packet's kernel takes them off
+// unasked, but the driver puts them in again.)
 static bool
 mbuf_is_fit(const struct rte_mbuf *m)
 {
 	return m->nb_segs == 1 && m->pkt_len <= PORT_FRAME_SIZE &&
-	       (m->ol_flags & (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_VLAN)) == 0;
+	       (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) == 0;
 }
 
 static void

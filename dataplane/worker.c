@@ -33,6 +33,7 @@ struct worker {
 	struct tcp *tcp;
 	struct smtp *smtp;
 	struct scanner *scanner;
+	bool is_polled[NET_IFACES_MAX]; // the first interface of its port
 	bool has_chunks, has_match;
 	bool has_old_policies; // transactions may still hold some
 	struct chunk_pool chunks;
@@ -126,7 +127,6 @@ open_scanner(struct worker *w, const struct worker_args *a)
 static bool
 open_smtp(struct worker *w, const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 {
-	struct ipaddr addr[NET_IFACES_MAX] = {0};
 	struct smtp_args args = {
 		.tcp = w->tcp,
 		.chunks = &w->chunks,
@@ -136,7 +136,6 @@ open_smtp(struct worker *w, const struct worker_args *a, uint64_t now_us, struct
 		.trace_ring = &w->trace,
 		.mem = w->mem,
 		.policy = w->policy,
-		.iface_addr = addr,
 		.worker = w->index,
 		.seed = a->seed ^ 0x736d7470, // another stream than TCP's
 		.trace = a->trace,
@@ -144,8 +143,6 @@ open_smtp(struct worker *w, const struct worker_args *a, uint64_t now_us, struct
 	};
 
 	memcpy(args.secret, a->secret, sizeof(args.secret));
-	for (uint32_t i = 0; i < w->iface_count; i++)
-		addr[i] = w->iface[i].addr[0].addr;
 	w->smtp = smtp_open(&args, now_us, why);
 	return w->smtp != NULL;
 }
@@ -181,8 +178,12 @@ worker_open(const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 	w->index = a->index;
 	w->cpu = a->cpu;
 	w->iface_count = a->iface_count;
-	for (uint32_t i = 0; i < a->iface_count; i++)
+	for (uint32_t i = 0; i < a->iface_count; i++) {
 		w->iface[i] = a->ifaces[i];
+		w->is_polled[i] = true;
+		for (uint32_t k = 0; k < i; k++)
+			w->is_polled[i] &= w->iface[k].port != w->iface[i].port;
+	}
 	w->policy = w->offered = a->policy;
 	w->generation = a->policy->generation;
 	w->counters = a->counters;
@@ -255,6 +256,8 @@ poll_rx(struct worker *w)
 
 	for (uint32_t i = 0; i < w->iface_count; i++) {
 		struct port *p = w->iface[i].port;
+		if (!w->is_polled[i])
+			continue;
 		uint32_t count = p->ops->rx(p, burst, PORT_BURST);
 		CHECK(count <= PORT_BURST);
 		for (uint32_t k = 0; k < MIN(count, 4u); k++)

@@ -152,7 +152,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct vnet_path small = {.queue_frames = 128};
 	struct vnet_link *l = vnet_link_open(v, &small, &small);
 	struct vnet_host h;
-	struct ipaddr any = {{0}};
 	uint32_t sent = 0;
 	uint8_t bytes[PORT_FRAME_SIZE];
 	struct frame got[PORT_BURST];
@@ -166,7 +165,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					    .seed = 1};
 
 	CHECK(vnet_host_open(&h, v, &args));
-	CHECK(tcp_listen(h.tcp, &any, 25, accept_any, &h));
+	CHECK(tcp_listen(h.tcp, TCP_SIDE_ANY, 25, accept_any, &h));
 	vnet_link_tap(l, sent_frame, &sent);
 	while (size >= 3) {
 		uint8_t flags = data[0];

@@ -203,7 +203,6 @@ void
 segpeer_init(struct segpeer *p, const struct segpeer_args *args)
 {
 	static const struct segpeer_args usual = {65535, 7200, 16, 256};
-	static const struct ipaddr any;
 
 	if (args == NULL)
 		args = &usual;
@@ -235,7 +234,7 @@ segpeer_init(struct segpeer *p, const struct segpeer_args *args)
 
 	p->tcp = tcp_open(&a);
 	CHECK(p->tcp != NULL);
-	CHECK(tcp_listen(p->tcp, &any, PORT, on_accept, p));
+	CHECK(tcp_listen(p->tcp, TCP_SIDE_ANY, PORT, on_accept, p));
 	tcp_run(p->tcp, p->now_us, 10);
 }
 
