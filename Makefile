@@ -36,7 +36,7 @@ CLI     := control/cli.c $(wildcard control/cli_*.c)
 CONTROL := $(filter-out control/main.c $(CLI),$(wildcard control/*.c))
 SCAN    := $(wildcard scanner/*.c scanner/agents/*.c)
 # The files of the dataplane that may see rte_ types; all others compile with a bare compiler.
-DPDK    := $(wildcard dataplane/boot.c dataplane/eal.c dataplane/port_dpdk.c)
+DPDK    := $(wildcard dataplane/boot.c dataplane/eal.c dataplane/ifaces.c dataplane/port_dpdk.c)
 PLANE   := $(filter-out dataplane/main.c $(DPDK),$(wildcard dataplane/*.c))
 SIM     := $(wildcard test/sim/lib/*.c)
 

@@ -132,19 +132,28 @@ address_json(const struct ipaddr *a)
 }
 
 static json_t *
+port_row(const struct config_port *p, const struct config_port_addr *a)
+{
+	bool is_v4 = ipaddr_is_v4(&a->addr);
+
+	return json_pack("{s:o, s:o, s:o, s:o, s:i, s:o}", "name", api_texts(p->name), "device",
+			 api_texts(p->device), "vlan",
+			 p->vlan != 0 ? json_integer(p->vlan) : json_null(), "address",
+			 address_json(&a->addr), "bits",
+			 (int)(is_v4 ? a->prefix_bits - 96 : a->prefix_bits), "gateway",
+			 address_json(is_v4 ? &p->gateway : &p->gateway6));
+}
+
+// One row an address, so that a port with several has several.
+static json_t *
 ports_json(const struct config *f)
 {
 	json_t *list = json_array();
 
-	for (uint32_t i = 0; i < f->ports_count; i++) {
-		const struct config_port *p = &f->ports[i];
-		uint32_t bits = ipaddr_is_v4(&p->address) ? p->prefix_bits - 96 : p->prefix_bits;
-		json_t *row =
-			json_pack("{s:o, s:o, s:o, s:i, s:o}", "name", api_texts(p->name), "device",
-				  api_texts(p->device), "address", address_json(&p->address),
-				  "bits", (int)bits, "gateway", address_json(&p->gateway));
-		(void)json_array_append_new(list, row);
-	}
+	for (uint32_t i = 0; i < f->ports_count; i++)
+		for (uint32_t k = 0; k < f->ports[i].addr_count; k++)
+			(void)json_array_append_new(list,
+						    port_row(&f->ports[i], &f->ports[i].addr[k]));
 	return list;
 }
 
@@ -209,11 +218,9 @@ lists_json(const struct policy_view *v)
 static void
 print_policy(struct api_call *c)
 {
-	static const struct api_column ports[] = {{"name", "PORT"},
-						  {"device", "DEVICE"},
-						  {"address", "ADDRESS"},
-						  {"bits", "BITS"},
-						  {"gateway", "GATEWAY"}};
+	static const struct api_column ports[] = {{"name", "PORT"}, {"device", "DEVICE"},
+						  {"vlan", "VLAN"}, {"address", "ADDRESS"},
+						  {"bits", "BITS"}, {"gateway", "GATEWAY"}};
 	static const struct api_column listeners[] = {
 		{"port", "LISTENER"}, {"tcp_port", "TCP"}, {"direction", "DIRECTION"}};
 	static const struct api_column backends[] = {{"name", "BACKEND"},

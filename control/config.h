@@ -20,11 +20,19 @@
 #define CONFIG_NAME_MAX 32 // names of ports and backends
 #define CONFIG_DEVICE_MAX 256
 
+struct config_port_addr {
+	struct ipaddr addr;
+	uint32_t prefix_bits; // of the 128-bit form
+	uint32_t line, column;
+};
+
 struct config_port {
 	const char *name, *device;
-	struct ipaddr address;
-	uint32_t prefix_bits;  // of the 128-bit form
-	struct ipaddr gateway; // all zero: none
+	uint32_t vlan;                                       // 0: untagged
+	struct ipaddr gateway, gateway6;                     // all zero: none
+	struct config_port_addr addr[POLICY_PORT_ADDRS_MAX]; // `address` first, then `addresses`
+	uint32_t addr_count;
+	bool is_unsure; // an address or the VLAN was wrong, so what it reaches is not known
 	uint32_t line, column;
 };
 

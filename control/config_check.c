@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "control/config_value.h"
+
 // --- machine, listeners, backends: a handful of rows each ---
 
 static void
@@ -23,10 +25,62 @@ missing(struct reader *r, uint32_t rows, const char *name, const char *what)
 }
 
 static struct ipprefix
-port_network(const struct config_port *p)
+addr_network(const struct config_port_addr *a)
 {
-	return (struct ipprefix){ipaddr_mask(&p->address, (uint8_t)p->prefix_bits),
-				 (uint8_t)p->prefix_bits};
+	return (struct ipprefix){ipaddr_mask(&a->addr, (uint8_t)a->prefix_bits),
+				 (uint8_t)a->prefix_bits};
+}
+
+// The address k of port p must not be in the first `count` of port q's too.
+static void
+check_address(struct reader *r, const struct config_port *p, uint32_t k,
+	      const struct config_port *q, uint32_t count)
+{
+	for (uint32_t m = 0; m < count; m++)
+		if (ipaddr_eq(&p->addr[k].addr, &q->addr[m].addr))
+			diag_error(r->d, p->addr[k].line, p->addr[k].column,
+				   "machine.ports: the address is used %s line %u",
+				   p == q ? "already in" : "by the port in",
+				   p == q ? q->addr[m].line : q->line);
+}
+
+// Said once for two ports, whatever the number of their networks.
+static void
+check_overlap(struct reader *r, const struct config_port *p, const struct config_port *q)
+{
+	for (uint32_t k = 0; k < p->addr_count; k++) {
+		for (uint32_t m = 0; m < q->addr_count; m++) {
+			const struct config_port_addr *a = &p->addr[k], *b = &q->addr[m];
+			struct ipprefix an = addr_network(a), bn = addr_network(b);
+			if (ipaddr_eq(&a->addr, &b->addr) ||
+			    (!ipprefix_has(&an, &b->addr) && !ipprefix_has(&bn, &a->addr)))
+				continue;
+			diag_warning(
+				r->d, a->line, a->column,
+				"machine.ports: the network overlaps that of the port in line %u",
+				q->line);
+			return;
+		}
+	}
+}
+
+static void
+check_device(struct reader *r, const struct config_port *p, const struct config_port *q)
+{
+	struct span a = span_str(p->device), b = span_str(q->device);
+
+	if (value_device_clashes(a, b))
+		diag_error(r->d, p->line, p->column,
+			   "machine.ports: the device of the port in line %u has the same name, "
+			   "but other arguments",
+			   q->line);
+	if (!value_device_is_same(a, b) || p->vlan != q->vlan || p->vlan == UINT32_MAX)
+		return;
+	diag_error(r->d, p->line, p->column,
+		   "machine.ports: the device \"%s\" is used by the port in line %u%s", p->device,
+		   q->line,
+		   p->vlan == 0 ? "; only a \"vlan\" tells them apart"
+				: ", with the same \"vlan\"");
 }
 
 static void
@@ -35,29 +89,19 @@ check_port(struct reader *r, uint32_t i)
 	const struct config_port *p = &r->c->ports[i];
 
 	CHECK(i < r->c->ports_count);
+	for (uint32_t k = 1; k < p->addr_count; k++)
+		check_address(r, p, k, p, k);
 	for (uint32_t j = 0; j < i; j++) {
 		const struct config_port *q = &r->c->ports[j];
+		for (uint32_t k = 0; k < p->addr_count; k++)
+			check_address(r, p, k, q, q->addr_count);
+		check_overlap(r, p, q);
 		if (p->name != NULL && q->name != NULL && strcmp(p->name, q->name) == 0)
 			diag_error(r->d, p->line, p->column,
 				   "machine.ports: the name \"%s\" is taken by the port in line %u",
 				   p->name, q->line);
-		if (p->device != NULL && q->device != NULL && strcmp(p->device, q->device) == 0)
-			diag_error(
-				r->d, p->line, p->column,
-				"machine.ports: the device \"%s\" is used by the port in line %u",
-				p->device, q->line);
-		if (p->prefix_bits == 0 || q->prefix_bits == 0)
-			continue;
-		struct ipprefix pn = port_network(p), qn = port_network(q);
-		if (ipaddr_eq(&p->address, &q->address))
-			diag_error(r->d, p->line, p->column,
-				   "machine.ports: the address is used by the port in line %u",
-				   q->line);
-		else if (ipprefix_has(&pn, &q->address) || ipprefix_has(&qn, &p->address))
-			diag_warning(
-				r->d, p->line, p->column,
-				"machine.ports: the network overlaps that of the port in line %u",
-				q->line);
+		if (p->device != NULL && q->device != NULL)
+			check_device(r, p, q);
 	}
 }
 
@@ -124,6 +168,22 @@ check_listeners(struct reader *r)
 	}
 }
 
+// A router that announces itself is believed where no gateway6 is given (RFC 4861), so IPv6 may
+// have a way out that the file does not know.
+static bool
+router_may_come(const struct config *c, const struct config_backend *b)
+{
+	static const struct ipaddr none;
+
+	for (uint32_t i = 0; i < c->ports_count && !ipaddr_is_v4(&b->address); i++) {
+		const struct config_port *p = &c->ports[i];
+		for (uint32_t k = 0; k < p->addr_count; k++)
+			if (!ipaddr_is_v4(&p->addr[k].addr) && ipaddr_eq(&p->gateway6, &none))
+				return true;
+	}
+	return false;
+}
+
 // Whether packets to this backend have a way out; ports with mistakes count as one.
 static bool
 backend_is_reachable(const struct config *c, const struct config_backend *b)
@@ -132,11 +192,15 @@ backend_is_reachable(const struct config *c, const struct config_backend *b)
 
 	for (uint32_t i = 0; i < c->ports_count; i++) {
 		const struct config_port *p = &c->ports[i];
-		if (p->prefix_bits == 0 || !ipaddr_eq(&p->gateway, &none))
+		const struct ipaddr *gateway =
+			ipaddr_is_v4(&b->address) ? &p->gateway : &p->gateway6;
+		if (p->is_unsure || !ipaddr_eq(gateway, &none))
 			return true;
-		struct ipprefix net = port_network(p);
-		if (ipprefix_has(&net, &b->address))
-			return true;
+		for (uint32_t k = 0; k < p->addr_count; k++) {
+			struct ipprefix net = addr_network(&p->addr[k]);
+			if (ipprefix_has(&net, &b->address))
+				return true;
+		}
 	}
 	return c->ports_count == 0;
 }
@@ -162,14 +226,23 @@ check_backend(struct reader *r, uint32_t i)
 				   o->line);
 	}
 	for (uint32_t j = 0; j < c->ports_count; j++) {
-		if (c->ports[j].prefix_bits > 0 && ipaddr_eq(&b->address, &c->ports[j].address)) {
+		const struct config_port *p = &c->ports[j];
+		for (uint32_t k = 0; k < p->addr_count; k++) {
+			if (!ipaddr_eq(&b->address, &p->addr[k].addr))
+				continue;
 			diag_error(r->d, b->line, b->column,
 				   "backends: the address is our own (machine.ports, line %u)",
-				   c->ports[j].line);
+				   p->line);
 			return;
 		}
 	}
-	if (!backend_is_reachable(c, b))
+	if (backend_is_reachable(c, b))
+		return;
+	if (router_may_come(c, b))
+		diag_warning(r->d, b->line, b->column,
+			     "backends: no port has a network with this address or a gateway6: a "
+			     "router has to announce itself");
+	else
 		diag_error(r->d, b->line, b->column,
 			   "backends: no port has a network with this address or a gateway");
 }

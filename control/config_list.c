@@ -87,16 +87,39 @@ read_device(struct reader *r, yaml_ref n, const char **out)
 }
 
 static bool
-read_interface(struct reader *r, yaml_ref n, struct ipaddr *out, uint32_t *bits)
+read_interface(struct reader *r, yaml_ref n, struct config_port_addr *out)
 {
+	struct yaml_place at = yaml_tree_place(r->t, n);
 	struct span s;
 
 	if (!read_text(r, n, &s))
 		return false;
-	const char *why = value_interface(s, out, bits);
+	const char *why = value_interface(s, &out->addr, &out->prefix_bits);
 	if (why != NULL)
 		READ_ERROR(r, n, "%s: \"%.*s\" %s", r->path, QUOTED(s), why);
+	out->line = at.line;
+	out->column = at.column;
 	return why == NULL;
+}
+
+// One local address of r->port.
+static void
+interface_item(struct reader *r, yaml_ref n)
+{
+	struct config_port *p = r->port;
+	struct config_port_addr a;
+
+	if (p->addr_count == POLICY_PORT_ADDRS_MAX) {
+		READ_ERROR(r, n, "%s: more than %u addresses on one port", r->path,
+			   POLICY_PORT_ADDRS_MAX);
+		r->full = true;
+		return;
+	}
+	if (!read_interface(r, n, &a)) {
+		p->is_unsure = true;
+		return;
+	}
+	p->addr[p->addr_count++] = a;
 }
 
 static bool
@@ -112,36 +135,87 @@ read_host(struct reader *r, yaml_ref n, struct ipaddr *out)
 	return why == NULL;
 }
 
+// Whether a gateway is one of the port's neighbours; what is wrong has been said then.
+static void
+check_gateway(struct reader *r, yaml_ref n, const struct config_port *p, const struct ipaddr *gw)
+{
+	bool has_family = false, is_near = ipaddr_is_link_local(gw), is_own = false;
+
+	for (uint32_t i = 0; i < p->addr_count; i++) {
+		const struct config_port_addr *a = &p->addr[i];
+		struct ipprefix net = {ipaddr_mask(&a->addr, (uint8_t)a->prefix_bits),
+				       (uint8_t)a->prefix_bits};
+		has_family |= ipaddr_is_v4(&a->addr) == ipaddr_is_v4(gw);
+		is_near |= ipprefix_has(&net, gw);
+		is_own |= ipaddr_eq(&a->addr, gw);
+	}
+	if (!has_family)
+		READ_ERROR(r, n, "%s: a gateway, but the port has no IPv%c address", r->path,
+			   ipaddr_is_v4(gw) ? '4' : '6');
+	else if (!is_near)
+		READ_ERROR(r, n, "%s: the gateway is not in a network of the port's addresses",
+			   r->path);
+	else if (is_own)
+		READ_ERROR(r, n, "%s: the gateway is the port's own address", r->path);
+}
+
+static void
+read_gateway(struct reader *r, yaml_ref n, const struct config_port *p, struct ipaddr *out)
+{
+	bool wants_v6 = out == &p->gateway6;
+	struct ipaddr gw;
+	struct span s;
+
+	if (n == YAML_REF_NONE || !read_text(r, n, &s))
+		return;
+	const char *why = value_gateway(s, &gw);
+	if (why == NULL && ipaddr_is_v4(&gw) == wants_v6)
+		why = wants_v6 ? "is an IPv4 address: it belongs to \"gateway\""
+			       : "is an IPv6 address: it belongs to \"gateway6\"";
+	if (why != NULL) {
+		READ_ERROR(r, n, "%s: \"%.*s\" %s", r->path, QUOTED(s), why);
+		return;
+	}
+	*out = gw;
+	if (!p->is_unsure)
+		check_gateway(r, n, p, &gw);
+}
+
+static void
+read_port_addrs(struct reader *r, yaml_ref address, yaml_ref addresses, struct config_port *p)
+{
+	r->port = p;
+	if (address != YAML_REF_NONE)
+		interface_item(r, address);
+	else
+		p->is_unsure = true;
+	if (addresses != YAML_REF_NONE && !read_items(r, addresses, interface_item))
+		p->is_unsure = true;
+	r->full = false; // of the ports it is not
+	r->port = NULL;
+}
+
 static void
 port_item(struct reader *r, yaml_ref n)
 {
-	struct row_key k[] = {
-		{"name", true}, {"device", true}, {"address", true}, {"gateway", false}};
+	enum { NAME, DEVICE, ADDRESS, ADDRESSES, GATEWAY, GATEWAY6, VLAN };
+	struct row_key k[] = {[NAME] = {"name", true},        [DEVICE] = {"device", true},
+			      [ADDRESS] = {"address", true},  [ADDRESSES] = {"addresses", false},
+			      [GATEWAY] = {"gateway", false}, [GATEWAY6] = {"gateway6", false},
+			      [VLAN] = {"vlan", false}};
 	struct config_port p = {0};
 	bool ok = read_row(r, n, k, ARRAY_LEN(k));
 
 	r->ports_read++;
 	// Each value is looked at even when another one is wrong or missing.
-	ok &= k[0].value == YAML_REF_NONE || read_name(r, k[0].value, &p.name);
-	ok &= k[1].value == YAML_REF_NONE || read_device(r, k[1].value, &p.device);
-	ok &= k[2].value == YAML_REF_NONE ||
-	      read_interface(r, k[2].value, &p.address, &p.prefix_bits);
-	ok &= k[3].value == YAML_REF_NONE || read_host(r, k[3].value, &p.gateway);
-	if (ok && k[3].value != YAML_REF_NONE) {
-		struct ipprefix net = {ipaddr_mask(&p.address, (uint8_t)p.prefix_bits),
-				       (uint8_t)p.prefix_bits};
-		if (!ipprefix_has(&net, &p.gateway)) {
-			READ_ERROR(r, k[3].value,
-				   "%s: the gateway is not in the network of the port's "
-				   "address",
-				   r->path);
-			ok = false;
-		} else if (ipaddr_eq(&p.gateway, &p.address)) {
-			READ_ERROR(r, k[3].value, "%s: the gateway is the port's own address",
-				   r->path);
-			ok = false;
-		}
-	}
+	ok &= k[NAME].value == YAML_REF_NONE || read_name(r, k[NAME].value, &p.name);
+	ok &= k[DEVICE].value == YAML_REF_NONE || read_device(r, k[DEVICE].value, &p.device);
+	if (k[VLAN].value != YAML_REF_NONE &&
+	    !read_u32(r, k[VLAN].value, 1, POLICY_VLAN_MAX, false, &p.vlan))
+		p.vlan = UINT32_MAX; // no other port's
+	read_port_addrs(r, k[ADDRESS].value, k[ADDRESSES].value, &p);
+	read_gateway(r, k[GATEWAY].value, &p, &p.gateway);
+	read_gateway(r, k[GATEWAY6].value, &p, &p.gateway6);
 	struct config_port *row = reader_add_ports(r, n);
 	if (row == NULL)
 		return;
@@ -150,7 +224,7 @@ port_item(struct reader *r, yaml_ref n)
 	row->line = line;
 	row->column = column;
 	// A row with mistakes stays, so that a reference to its name is not called wrong too.
-	if (!ok)
+	if (!ok || p.is_unsure)
 		CHECK(diag_has_error(r->d) || r->no_memory);
 }
 
@@ -311,10 +385,9 @@ read_prefix(struct reader *r, yaml_ref n, struct ipprefix *out)
 	if (why != NULL)
 		READ_ERROR(r, n, "%s: \"%.*s\" %s%s%s", r->path, QUOTED(s), why,
 			   mem[0] != '\0' ? "; its network is " : "", mem);
-	else if (out->bits == 0 || (out->bits == 96 && ipaddr_is_v4(&out->addr)))
-		READ_WARNING(r, n, "%s: %.*s is every address", r->path, QUOTED(s));
-	else if (!ipaddr_is_v4(&out->addr))
-		READ_WARNING(r, n, "%s: %.*s: IPv6 is not served yet", r->path, QUOTED(s));
+	else if (ipprefix_is_all(out))
+		READ_WARNING(r, n, "%s: %.*s is every IPv%c address", r->path, QUOTED(s),
+			     out->bits == 0 ? '6' : '4');
 	return why == NULL;
 }
 

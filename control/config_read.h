@@ -22,9 +22,10 @@ struct reader {
 	struct yaml_place machine; // where the section is; 0: nowhere
 	struct yaml_place agent_place[AGENT_COUNT]; // in agents.order; 0: not there
 	bool is_disabled[AGENT_COUNT];
-	uint32_t ordered;   // agents placed by agents.order
-	uint32_t addr_kind; // of the list of senders that is being read
-	char path[96];      // of what is being read, for messages: "limits.message_bytes_max"
+	uint32_t ordered;         // agents placed by agents.order
+	uint32_t addr_kind;       // of the list of senders that is being read
+	struct config_port *port; // whose addresses are being read
+	char path[96];            // of what is being read, for messages: "limits.message_bytes_max"
 };
 
 #define READ_ERROR(r, node, ...)                                                                   \

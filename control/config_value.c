@@ -168,6 +168,31 @@ value_is_device(struct span s)
 	       span_find(s, ' ') < 0;
 }
 
+// Without the domain that most machines have only one of, in lower case.
+static struct span
+pci_short(struct span s)
+{
+	return span_starts_nocase(s, SPAN_LIT("0000:")) ? span_from(s, 5) : s;
+}
+
+bool
+value_device_is_same(struct span a, struct span b)
+{
+	if (is_pci(a) && is_pci(b))
+		return span_eq_nocase(pci_short(a), pci_short(b));
+	return span_eq(a, b);
+}
+
+bool
+value_device_clashes(struct span a, struct span b)
+{
+	int64_t a_end = span_find(a, ','), b_end = span_find(b, ',');
+	struct span a_name = a_end < 0 ? a : span_sub(a, 0, (uint32_t)a_end);
+	struct span b_name = b_end < 0 ? b : span_sub(b, 0, (uint32_t)b_end);
+
+	return !value_device_is_same(a, b) && span_eq(a_name, b_name);
+}
+
 static bool
 is_token(struct span s)
 {
@@ -293,16 +318,42 @@ value_prefix(struct span s, struct ipprefix *out, struct strbuf *fixed)
 }
 
 const char *
-value_host(struct span s, struct ipaddr *out)
+value_gateway(struct span s, struct ipaddr *out)
 {
 	CHECK(out != NULL);
 	if (!ipaddr_parse(s, out))
 		return "is not an IP address";
-	if (!ipaddr_is_v4(out))
-		return "is not an IPv4 address; ports and backends have IPv4 addresses only";
-	uint32_t v4 = ipaddr_to_v4(out), top = v4 >> 24;
-	if (top == 0 || top == 127 || top >= 224)
-		return "is not an address of one station";
+	if (ipaddr_is_v4(out) && span_find(s, ':') >= 0)
+		return "is an IPv4 address in IPv6's form; write it as 192.0.2.10";
+	return ipaddr_is_unicast(out) ? NULL : "is not an address of one station";
+}
+
+const char *
+value_host(struct span s, struct ipaddr *out)
+{
+	const char *why = value_gateway(s, out);
+
+	if (why == NULL && ipaddr_is_link_local(out))
+		return "is a link-local address: it is on every port and so on none";
+	return why;
+}
+
+// The first and, of IPv4, the last address of a network are not a station's: the network itself
+// (all of its routers: RFC 4291 2.6.1) and everybody. Networks of two (RFC 3021, 6164) or one have
+// neither.
+static const char *
+interface_edge(const struct ipaddr *a, uint32_t bits)
+{
+	struct ipaddr first = ipaddr_mask(a, (uint8_t)bits), last = first;
+
+	if (bits > 126)
+		return NULL;
+	if (ipaddr_eq(a, &first))
+		return "is the network's own address";
+	for (uint32_t i = bits; i < 128; i++)
+		last.b[i / 8] |= (uint8_t)(0x80 >> i % 8);
+	if (ipaddr_is_v4(a) && ipaddr_eq(a, &last))
+		return "is the broadcast address of its network";
 	return NULL;
 }
 
@@ -313,18 +364,17 @@ value_interface(struct span s, struct ipaddr *out, uint32_t *bits)
 	uint64_t n;
 
 	CHECK(bits != NULL);
-	if (slash < 0)
-		return "needs a prefix length, as in 192.0.2.10/24";
-	const char *why = value_host(span_sub(s, 0, (uint32_t)slash), out);
+	const char *why = value_gateway(slash < 0 ? s : span_sub(s, 0, (uint32_t)slash), out);
 	if (why != NULL)
 		return why;
-	if (!span_u64(span_from(s, (uint32_t)slash + 1), 32, &n) || n == 0)
+	if (ipaddr_is_link_local(out))
+		return "is a link-local address: every port makes its own";
+	bool is_v4 = ipaddr_is_v4(out);
+	if (slash < 0)
+		return is_v4 ? "needs a prefix length, as in 192.0.2.10/24"
+			     : "needs a prefix length, as in 2001:db8::10/64";
+	if (!span_u64(span_from(s, (uint32_t)slash + 1), is_v4 ? 32 : 128, &n) || n == 0)
 		return "has a wrong prefix length";
-	uint32_t host_mask = n == 32 ? 0 : UINT32_MAX >> n, host = ipaddr_to_v4(out) & host_mask;
-	if (n <= 30 && host == 0)
-		return "is the network's own address";
-	if (n <= 30 && host == host_mask)
-		return "is the broadcast address of its network";
-	*bits = (uint32_t)n + 96;
-	return NULL;
+	*bits = (uint32_t)n + (is_v4 ? 96 : 0);
+	return interface_edge(out, *bits);
 }

@@ -195,10 +195,15 @@ put_machine(struct policy_build *b, const struct config *c)
 		const struct config_port *p = &c->ports[i];
 		struct policy_port row = {.name = text_put(b, p->name),
 					  .device = text_put(b, p->device),
-					  .address = p->address,
-					  .gateway = p->gateway,
-					  .prefix_bits = p->prefix_bits,
-					  .line = p->line};
+					  .vlan = p->vlan,
+					  .line = p->line,
+					  .addr_count = p->addr_count};
+		for (uint32_t k = 0; k < p->addr_count; k++)
+			row.addr[k] = (struct policy_port_addr){
+				.addr = p->addr[k].addr,
+				.gateway =
+					ipaddr_is_v4(&p->addr[k].addr) ? p->gateway : p->gateway6,
+				.prefix_bits = p->addr[k].prefix_bits};
 		policy_build_row(b, POLICY_PORTS, &row, sizeof(row));
 	}
 	for (uint32_t i = 0; i < c->cores_count; i++) {

@@ -424,10 +424,8 @@ ip_add_warn(const struct runtime *rt, enum store_list list, const struct ipprefi
 	enum store_list other = list == STORE_ALLOW ? STORE_BLOCK : STORE_ALLOW;
 	const struct config_prefix *in_file = file_find(rt, other, p);
 
-	if (p->bits == 0 || (p->bits == 96 && ipaddr_is_v4(&p->addr)))
-		diag_warning(d, 0, 0, "%s is every address", text);
-	else if (!ipaddr_is_v4(&p->addr))
-		diag_warning(d, 0, 0, "%s: IPv6 is not served yet", text);
+	if (ipprefix_is_all(p))
+		diag_warning(d, 0, 0, "%s is every IPv%c address", text, p->bits == 0 ? '6' : '4');
 	if (in_file != NULL)
 		diag_warning(d, 0, 0, "%s is on the %s list too, in %s line %u: it is allowed",
 			     text, store_list_name(other), rt->config->file, in_file->line);

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "dataplane/eal.h"
+#include "dataplane/ifaces.h"
 #include "dataplane/policy_feed.h"
 #include "dataplane/port_dpdk.h"
 #include "dataplane/worker.h"
@@ -43,7 +44,7 @@ struct boot_worker { // of one core
 	uint32_t index, cpu;
 	int node;
 	struct eal_memory memory;
-	struct port_dpdk *port; // [port_count], from `memory`
+	struct port_dpdk *port; // [ifaces.port_count], from `memory`
 	struct counters *counters;
 	struct ring events, commands;
 	struct worker_args args;
@@ -61,9 +62,10 @@ struct boot {
 	struct policy_feed feed;
 	const struct policy_use *first; // the policy that boot works from, in the feed
 	bool has_dpdk;
-	uint32_t port_count, worker_count;
-	struct port_dpdk_dev dev[POLICY_PORTS_MAX];
-	struct steer *steer; // NULL: one worker
+	uint32_t worker_count;
+	struct ifaces ifaces;
+	struct port_dpdk_dev dev[POLICY_PORTS_MAX]; // [ifaces.port_count]
+	struct steer *steer;                        // NULL: one worker
 	uint8_t key[STEER_KEY_SIZE];
 	bool is_yielding;
 	uint64_t tsc_start, mono_start_us, us_per_tsc; // the last: a fraction of 2^64
@@ -358,11 +360,7 @@ dpdk_up(struct boot *b, struct strbuf *why)
 	if (getrandom(b->key, sizeof(b->key), 0) != (ssize_t)sizeof(b->key))
 		return fail_errno(why, "no random bytes from", "the kernel");
 	b->is_yielding = v->settings->machine_idle_yield != 0;
-	b->port_count = v->count[POLICY_PORTS];
 	b->worker_count = v->count[POLICY_CORES];
-	static_assert(POLICY_PORTS_MAX <= NET_IFACES_MAX, "every port is an interface");
-	CHECK(b->port_count > 0);
-	CHECK(b->port_count <= POLICY_PORTS_MAX);
 	CHECK(b->worker_count > 0);
 	CHECK(b->worker_count <= POLICY_CORES_MAX);
 	for (uint32_t i = 0; i < b->worker_count; i++) {
@@ -385,8 +383,7 @@ static void
 ports_warn(struct boot *b, uint32_t i)
 {
 	const struct port_dpdk_dev *d = &b->dev[i];
-	const struct policy_view *v = &b->first->view;
-	struct span name = policy_text(v, v->ports[i].name);
+	struct span name = ifaces_port_name(&b->ifaces, i);
 	struct rte_eth_link link;
 	char text[160];
 	struct strbuf s;
@@ -404,6 +401,14 @@ ports_warn(struct boot *b, uint32_t i)
 	if (b->worker_count > 1 && !d->has_rss) {
 		strbuf_addf(&s,
 			    "port %.*s cannot spread flows by our key: workers hand frames over",
+			    SPAN_FMT(name));
+		warn(b, text);
+	}
+	strbuf_reset(&s);
+	if (ifaces_port_has_v6(&b->ifaces, i) && !d->has_groups) {
+		strbuf_addf(&s,
+			    "port %.*s cannot take multicast frames: IPv6 neighbours find us "
+			    "only while they know us",
 			    SPAN_FMT(name));
 		warn(b, text);
 	}
@@ -428,14 +433,18 @@ ports_up(struct boot *b, struct strbuf *why)
 	if (is_remote && v->settings->machine_hugepages == 0)
 		warn(b, "without hugepages all packet buffers are on one NUMA node, some cores on "
 			"another");
-	for (uint32_t i = 0; i < b->port_count; i++) {
+	if (!ifaces_find(&b->ifaces, v, why))
+		return false;
+	for (uint32_t i = 0; i < b->ifaces.port_count; i++) {
 		struct port_dpdk_args a = {
+			.id = b->ifaces.id[i],
 			.workers = b->worker_count,
 			.node = node,
-			.frames = v->settings->machine_frames / b->port_count,
+			.frames = v->settings->machine_frames / b->ifaces.port_count,
+			.has_groups = ifaces_port_has_v6(&b->ifaces, i),
 			.rss_key = b->key,
 		};
-		if (!eal_port_find(v, i, &a.id, why) || !port_dpdk_open(&b->dev[i], &a, why))
+		if (!port_dpdk_open(&b->dev[i], &a, why))
 			return false;
 		ports_warn(b, i);
 		head_beat(b);
@@ -452,7 +461,7 @@ static void
 ports_down(struct boot *b)
 {
 	steer_close(&b->steer);
-	for (uint32_t i = 0; i < b->port_count; i++)
+	for (uint32_t i = 0; i < b->ifaces.port_count; i++)
 		port_dpdk_close(&b->dev[i]);
 }
 
@@ -543,7 +552,6 @@ worker_main(void *arg)
 static bool
 worker_prepare(struct boot *b, struct boot_worker *w, struct strbuf *why)
 {
-	const struct policy_view *v = &b->first->view;
 	struct mem_source *mem = &w->memory.source;
 	struct worker_args *a = &w->args;
 
@@ -555,25 +563,21 @@ worker_prepare(struct boot *b, struct boot_worker *w, struct strbuf *why)
 		strbuf_addf(why, "the region's part of worker %u is damaged", w->index);
 		return false;
 	}
-	w->port = mem_get(mem, b->port_count * sizeof(*w->port), "ports");
+	w->port = mem_get(mem, b->ifaces.port_count * sizeof(*w->port), "ports");
 	if (w->port == NULL || getrandom(a->secret, sizeof(a->secret), 0) != sizeof(a->secret) ||
 	    getrandom(&a->seed, sizeof(a->seed), 0) != sizeof(a->seed)) {
 		strbuf_add_str(why, "no memory or no random bytes");
 		return false;
 	}
-	for (uint32_t i = 0; i < b->port_count; i++) {
-		port_dpdk_init(&w->port[i], &b->dev[i], w->index, i, w->counters, b->steer);
-		a->ifaces[i] = (struct net_iface){
-			.port = &w->port[i].port,
-			.addr_count = 1,
-			.addr = {{v->ports[i].address, v->ports[i].gateway,
-				  (uint8_t)v->ports[i].prefix_bits}},
-		};
-	}
+	for (uint32_t i = 0; i < b->ifaces.port_count; i++)
+		port_dpdk_init(&w->port[i], &b->dev[i], w->index, b->ifaces.first[i], w->counters,
+			       b->steer);
+	for (uint32_t i = 0; i < b->ifaces.count; i++)
+		ifaces_row(&b->ifaces, i, &w->port[b->ifaces.port[i]].port, &a->ifaces[i]);
 	a->index = w->index;
 	a->cpu = w->cpu;
 	a->node = (uint32_t)MAX(w->node, 0);
-	a->iface_count = b->port_count;
+	a->iface_count = b->ifaces.count;
 	a->policy = b->first;
 	a->counters = w->counters;
 	a->events = &w->events;
@@ -599,9 +603,9 @@ workers_stop(struct boot *b)
 			port_dpdk_frame_free(&item.frame);
 	for (uint32_t i = 0; i < b->worker_count; i++) {
 		struct boot_worker *w = &b->worker[i];
-		for (uint32_t k = 0; w->is_launched && k < b->port_count; k++)
+		for (uint32_t k = 0; w->is_launched && k < b->ifaces.port_count; k++)
 			port_dpdk_fini(&w->port[k]);
-		mem_put(&w->memory.source, w->port, b->port_count * sizeof(*w->port));
+		mem_put(&w->memory.source, w->port, b->ifaces.port_count * sizeof(*w->port));
 		w->port = NULL;
 	}
 }
@@ -653,8 +657,8 @@ run(struct boot *b)
 	head_state(b, REGION_RUNNING);
 	strbuf_init(&s, text, sizeof(text));
 	strbuf_addf(&s, "running: %u worker%s, %u port%s, policy %lu", b->worker_count,
-		    b->worker_count == 1 ? "" : "s", b->port_count, b->port_count == 1 ? "" : "s",
-		    (unsigned long)b->first->generation);
+		    b->worker_count == 1 ? "" : "s", b->ifaces.port_count,
+		    b->ifaces.port_count == 1 ? "" : "s", (unsigned long)b->first->generation);
 	say("", text);
 	while (stop_signal == 0) {
 		sleep_us(BEAT_MS * 1000);

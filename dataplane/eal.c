@@ -118,6 +118,30 @@ device_text(const struct policy_view *v, uint32_t i, char *to, uint32_t size, st
 	return false;
 }
 
+static bool
+device_is_same(const char *a, const char *b)
+{
+	struct rte_pci_addr pa, pb;
+
+	if (rte_pci_addr_parse(a, &pa) == 0 && rte_pci_addr_parse(b, &pb) == 0)
+		return rte_pci_addr_cmp(&pa, &pb) == 0;
+	return strcmp(a, b) == 0;
+}
+
+// Several ports are VLANs of one device: DPDK is told of it once.
+static bool
+device_was_before(const struct policy_view *v, uint32_t i, const char *device)
+{
+	char other[EAL_ARG_SIZE - 64], text[64];
+	struct strbuf why;
+
+	strbuf_init(&why, text, sizeof(text));
+	for (uint32_t j = 0; j < i; j++)
+		if (device_text(v, j, other, sizeof(other), &why) && device_is_same(other, device))
+			return true;
+	return false;
+}
+
 // --- checks before DPDK starts ---
 
 static bool
@@ -276,6 +300,8 @@ add_devices(struct eal_args *a, const struct policy_view *v, struct strbuf *why)
 	for (uint32_t i = 0; i < v->count[POLICY_PORTS]; i++) {
 		if (!device_text(v, i, device, sizeof(device), why))
 			return false;
+		if (device_was_before(v, i, device))
+			continue;
 		if (device_is_pci(device)) {
 			has_pci = true;
 			arg_add(a, "-a");

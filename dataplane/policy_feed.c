@@ -27,30 +27,12 @@ policy_feed_add(struct policy_feed *f, struct worker *w)
 	f->worker[f->worker_count++] = w;
 }
 
-// What the network layer of this version can serve.
-static bool
-ports_are_served(const struct policy_view *v, struct strbuf *why)
-{
-	for (uint32_t i = 0; i < v->count[POLICY_PORTS]; i++) {
-		const struct policy_port *p = &v->ports[i];
-		if (ipaddr_is_v4(&p->address) && p->prefix_bits >= 96 && p->prefix_bits <= 128)
-			continue;
-		struct span name = policy_text(v, p->name);
-		strbuf_addf(why, "port %.*s: its address has to be an IPv4 address",
-			    SPAN_FMT(name));
-		return false;
-	}
-	return true;
-}
-
 // What is set up in boot (ports, cores, listeners, sizes) stays as it is until the next start,
 // whatever the policy says: posternd tells the operator that a restart is due, and lists and agents
-// must go on changing meanwhile. But a policy that the next start could not serve is refused now.
+// must go on changing meanwhile.
 static bool
-policy_fits(const struct policy_feed *f, const struct policy_use *p, struct strbuf *why)
+policy_is_newer(const struct policy_feed *f, const struct policy_use *p, struct strbuf *why)
 {
-	if (!ports_are_served(&p->view, why))
-		return false;
 	if (f->count > 0 && p->generation <= f->policy[f->count - 1]->generation) {
 		strbuf_add_str(why, "its generation is not newer than the one in force");
 		return false;
@@ -118,7 +100,7 @@ policy_feed_step(struct policy_feed *f, struct strbuf *why)
 		image, size, f->worker_count > 0 ? f->worker_count : POLICY_CORES_MAX, why);
 	if (p == NULL)
 		return refuse(f, generation, why);
-	if (!policy_fits(f, p, why)) {
+	if (!policy_is_newer(f, p, why)) {
 		policy_use_close(&p);
 		return refuse(f, generation, why);
 	}

@@ -138,6 +138,9 @@ device_open(struct port_dpdk_dev *d, const struct port_dpdk_args *a, struct strb
 	(void)rte_eth_allmulticast_enable(d->id);
 	if (d->has_rss && !table_set(d, info.reta_size))
 		d->has_rss = false;
+	// Everything is more than all groups: some drivers (af_packet's) can be told only that.
+	d->has_groups = a->has_groups && (rte_eth_allmulticast_get(d->id) == 1 ||
+					  rte_eth_promiscuous_enable(d->id) == 0);
 	rc = rte_eth_macaddr_get(d->id, &mac);
 	if (rc != 0)
 		return fail(why, d->id, "no station address", rc);

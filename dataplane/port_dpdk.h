@@ -7,7 +7,7 @@
 // can go wrong: a device that is missing or has too few queues: false and a reason; a frame in
 // several pieces, too long, or with a VLAN tag that the driver took off: dropped, ETH_OTHER; pool
 // empty: tx_get is false. Offloads: checksums on receipt are believed only when the NIC says GOOD
-// for both; nothing on sending.
+// for both; nothing on sending. Groups are told apart in eth.c: the NIC brings all of them.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -24,6 +24,7 @@ struct port_dpdk_args {
 	uint32_t workers;       // queue pairs
 	const uint32_t *node;   // by worker: NUMA node of its memory
 	uint32_t frames;        // mbufs a worker on this port
+	bool has_groups;        // IPv6 on this port: its neighbours ask at multicast addresses
 	const uint8_t *rss_key; // STEER_KEY_SIZE bytes; used with more than one worker
 };
 
@@ -34,9 +35,10 @@ struct port_dpdk_dev { // a started device
 	uint8_t mac[6];
 	int node; // -1: unknown
 	bool is_configured, is_started;
-	bool has_sums; // checks TCP checksums on receipt
-	bool has_rss;  // spreads by our key and table
-	uint32_t ring; // buffers that the two rings of a queue pair may hold
+	bool has_sums;   // checks TCP checksums on receipt
+	bool has_rss;    // spreads by our key and table
+	bool has_groups; // gives us frames to multicast addresses
+	uint32_t ring;   // buffers that the two rings of a queue pair may hold
 	struct rte_mempool *pool[STEER_WORKERS_MAX];
 };
 

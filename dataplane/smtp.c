@@ -221,7 +221,7 @@ smtp_listen(struct smtp *s, const struct smtp_args *args, struct strbuf *why)
 	for (uint32_t i = 0; i < count; i++) {
 		const struct policy_listener *l = &v->listeners[i];
 		s->listener[i] = (struct smtp_listener){s, (uint8_t)l->direction, (uint8_t)i};
-		if (!tcp_listen(s->tcp, &args->iface_addr[l->port], l->tcp_port, smtp_accept,
+		if (!tcp_listen(s->tcp, (uint16_t)l->port, l->tcp_port, smtp_accept,
 				&s->listener[i])) {
 			strbuf_addf(why, "cannot listen on TCP port %u", l->tcp_port);
 			return false;

@@ -35,7 +35,6 @@ struct smtp_args {
 	struct trace *trace_ring; // NULL: none
 	struct mem_source *mem;
 	const struct policy_use *policy; // the first one; listeners and hops are read from it
-	const struct ipaddr *iface_addr; // local address of each policy port, for the listeners
 	uint32_t worker;
 	uint64_t seed;
 	uint8_t secret[16];   // of the hash of clients

@@ -113,19 +113,16 @@ tcp_close(struct tcp **tp)
 }
 
 bool
-tcp_listen(struct tcp *t, const struct ipaddr *addr, uint16_t port, tcp_accept_fn accept, void *ctx)
+tcp_listen(struct tcp *t, uint16_t side, uint16_t port, tcp_accept_fn accept, void *ctx)
 {
-	static const struct ipaddr any;
-
 	OBJ_CHECK(t, TCP_MAGIC);
 	CHECK(accept != NULL);
 	CHECK(port != 0);
 	if (t->listener_count == TCP_LISTENERS_MAX)
 		return false;
 	t->listeners[t->listener_count++] = (struct tcp_listener){
-		.addr = *addr,
+		.side = side,
 		.port = port,
-		.is_any = ipaddr_eq(addr, &any),
 		.accept = accept,
 		.ctx = ctx,
 	};

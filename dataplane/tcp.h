@@ -126,9 +126,11 @@ struct tcp_error {
 
 struct tcp *must_use tcp_open(const struct tcp_args *args); // boot; NULL: no memory
 void tcp_close(struct tcp **t);                             // gone is not called
-// addr all zero: any local address.
-must_use bool tcp_listen(struct tcp *t, const struct ipaddr *addr, uint16_t port,
-			 tcp_accept_fn accept, void *ctx);
+// On every local address of a side: the network takes only what is for an address of the interface
+// that it came in by.
+#define TCP_SIDE_ANY UINT16_MAX
+must_use bool tcp_listen(struct tcp *t, uint16_t side, uint16_t port, tcp_accept_fn accept,
+			 void *ctx);
 
 // One segment, checksum already verified; `seg` is the TCP header on, trimmed to the IP length.
 void tcp_input(struct tcp *t, const struct tcp_path *path, struct span seg);

@@ -177,9 +177,7 @@ static_assert(offsetof(struct tcp_conn, snd_chunk_seq) == 5 * CACHE_LINE, "line 
 static_assert(sizeof(struct tcp_path) == 38, "no padding: it is hashed as bytes");
 
 struct tcp_listener {
-	struct ipaddr addr;
-	uint16_t port;
-	bool is_any;
+	uint16_t side, port;
 	tcp_accept_fn accept;
 	void *ctx;
 };

@@ -18,7 +18,7 @@ tcp_listener_find(struct tcp *t, const struct tcp_path *path)
 	for (uint32_t i = 0; i < t->listener_count; i++) {
 		struct tcp_listener *l = &t->listeners[i];
 
-		if (l->port == path->lport && (l->is_any || ipaddr_eq(&l->addr, &path->laddr)))
+		if (l->port == path->lport && (l->side == TCP_SIDE_ANY || l->side == path->side))
 			return l;
 	}
 	return NULL;

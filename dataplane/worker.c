@@ -154,7 +154,6 @@ open_scanner(struct worker *w, const struct worker_args *a)
 static bool
 open_smtp(struct worker *w, const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 {
-	struct ipaddr addr[NET_IFACES_MAX] = {0};
 	struct smtp_args args = {
 		.tcp = w->tcp,
 		.chunks = &w->chunks,
@@ -164,7 +163,6 @@ open_smtp(struct worker *w, const struct worker_args *a, uint64_t now_us, struct
 		.trace_ring = &w->trace,
 		.mem = w->mem,
 		.policy = w->policy,
-		.iface_addr = addr,
 		.worker = w->index,
 		.seed = a->seed ^ 0x736d7470, // another stream than TCP's
 		.trace = a->trace,
@@ -172,8 +170,6 @@ open_smtp(struct worker *w, const struct worker_args *a, uint64_t now_us, struct
 	};
 
 	memcpy(args.secret, a->secret, sizeof(args.secret));
-	for (uint32_t i = 0; i < w->iface_count; i++)
-		addr[i] = w->iface[i].addr[0].addr;
 	w->smtp = smtp_open(&args, now_us, why);
 	return w->smtp != NULL;
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A running appliance between two network namespaces, with a mail server behind it.
 #
-#   test/rig.sh up [--config FILE] [--backend postfix|sink|none] [--workers N] [--name NAME] [--no-start]
+#   test/rig.sh up [--config FILE] [--backend postfix|sink|none] [--workers N] [--vlan N] [--name NAME] [--no-start]
 #                   [--wire ARGS] [--backend-wire ARGS]    impairs that link: arguments of simwire, one word
 #   test/rig.sh down [--name NAME]             removes all of it; also after a failure, also twice
 #   test/rig.sh vars [--name NAME]             prints the NAME=value lines of `up` again
@@ -26,6 +26,10 @@ client_ip=192.0.2.1
 outside_ip=192.0.2.10
 inside_ip=198.51.100.10
 server_ip=198.51.100.20
+client_ip6=2001:db8:1::1
+outside_ip6=2001:db8:1::10
+inside_ip6=2001:db8:2::10
+server_ip6=2001:db8:2::20
 smtp_port=25
 start_seconds=30
 
@@ -65,27 +69,34 @@ offloads_off() { # NS INTERFACE
 		in_ns "$1" ethtool -K "$2" tx off tso off gso off gro off >/dev/null
 }
 
+# IPv6 on one interface of a client or a server: no router is asked for or believed, and no address
+# waits for somebody who might have it too, so that it can be used at once.
+ipv6_on() { # NS INTERFACE
+	in_ns "$1" sh -c "cd /proc/sys/net/ipv6/conf/$2 &&
+		echo 0 >accept_ra && echo 0 >router_solicitations && echo 0 >accept_dad && echo 0 >disable_ipv6"
+}
+
 make_ns() { # NS
 	ip netns add "$1"
-	# No IPv6 chatter before a link exists, so that frames on the wire are the test's own.
+	# No IPv6 by itself, so that frames on the wire are the test's own; ipv6_on has it where it belongs.
 	in_ns "$1" sh -c 'cd /proc/sys/net/ipv6/conf &&
 		echo 1 >all/disable_ipv6 && echo 1 >default/disable_ipv6' 2>/dev/null || true
 	in_ns "$1" ip link set lo up
 }
 
-# eth0 of a kernel on one side, an end of the appliance on the other. The appliance's end carries no
-# address: the kernel there answers nothing, Postern does.
-make_link() { # NS END [SIMWIRE-ARGS]
-	local ns=$1 end=$2 wire=$3
+# eth0 of a kernel (or INTERFACE) on one side, an end of the appliance on the other. The appliance's end
+# carries no address: the kernel there answers nothing, Postern does.
+make_link() { # NS END SIMWIRE-ARGS [INTERFACE]
+	local ns=$1 end=$2 wire=$3 kernel_end=${4:-eth0}
 	if [ -z "$wire" ]; then
-		ip link add eth0 netns "$ns" type veth peer name "$end" netns "$appliance_ns"
+		ip link add "$kernel_end" netns "$ns" type veth peer name "$end" netns "$appliance_ns"
 	else
 		has_ns "$wire_ns" || make_ns "$wire_ns"
-		ip link add eth0 netns "$ns" type veth peer name "$end-far" netns "$wire_ns"
+		ip link add "$kernel_end" netns "$ns" type veth peer name "$end-far" netns "$wire_ns"
 		ip link add "$end" netns "$appliance_ns" type veth peer name "$end-near" netns "$wire_ns"
 		start_wire "$end" "$wire"
 	fi
-	offloads_off "$ns" eth0
+	offloads_off "$ns" "$kernel_end"
 	offloads_off "$appliance_ns" "$end"
 	in_ns "$appliance_ns" ip link set "$end" arp off up
 }
@@ -105,21 +116,40 @@ start_wire() { # END SIMWIRE-ARGS
 	}
 }
 
-make_network() { # CLIENT-WIRE BACKEND-WIRE
+# The client's cable ends in a switch, which puts tags on what goes on from there, by `wire`.
+make_access() { # VLAN
+	in_ns "$client_ns" ip link add eth0 type veth peer name access
+	offloads_off "$client_ns" eth0
+	offloads_off "$client_ns" access
+	in_ns "$client_ns" ip link set access arp off up
+	in_ns "$client_ns" ip link set wire up
+	setsid nsenter --net="/run/netns/$client_ns" -- "$root/test/rig.d/tag.py" access wire "$1" \
+		>"$run_dir/tag.out" 2>&1 </dev/null &
+}
+
+make_network() { # CLIENT-WIRE BACKEND-WIRE VLAN
 	local ns
 	for ns in "$client_ns" "$appliance_ns" "$server_ns"; do
 		make_ns "$ns"
 	done
-	make_link "$client_ns" outside "$1"
+	make_link "$client_ns" outside "$1" "${3:+wire}"
+	[ -z "$3" ] || make_access "$3"
 	make_link "$server_ns" inside "$2"
+	ipv6_on "$client_ns" eth0
+	ipv6_on "$client_ns" lo
+	ipv6_on "$server_ns" eth0
+	ipv6_on "$server_ns" lo
 	in_ns "$client_ns" ip addr add $client_ip/24 dev eth0
+	in_ns "$client_ns" ip addr add $client_ip6/64 dev eth0
 	# More addresses of clients, for tests that block one.
 	local n
 	for n in 2 3 4 5 6 7 8 9; do
 		in_ns "$client_ns" ip addr add 192.0.2.$n/24 dev eth0
+		in_ns "$client_ns" ip addr add 2001:db8:1::$n/64 dev eth0 preferred_lft 0
 	done
 	in_ns "$client_ns" ip link set eth0 up
 	in_ns "$server_ns" ip addr add $server_ip/24 dev eth0
+	in_ns "$server_ns" ip addr add $server_ip6/64 dev eth0
 	in_ns "$server_ns" ip link set eth0 up
 	# Many short connections of a load test come from few addresses.
 	in_ns "$client_ns" sh -c 'echo "1024 65535" >/proc/sys/net/ipv4/ip_local_port_range' || true
@@ -140,8 +170,9 @@ worker_cores() { # N: "1, 2, .." modulo what the machine has, core 0 last
 has_section() { grep -q "^$1:" "$2"; } # SECTION FILE
 
 # The caller's file comes first, so that line numbers in messages are its own.
-make_config() { # FILE WORKERS
-	local from=$1 workers=$2 to=$run_dir/postern.yaml
+make_config() { # FILE WORKERS VLAN
+	local from=$1 workers=$2 to=$run_dir/postern.yaml vlan=""
+	[ -z "$3" ] || vlan=$'\n'"      vlan: $3"
 	cat "$from" >"$to"
 	echo >>"$to"
 	has_section machine "$from" || cat >>"$to" <<-END
@@ -153,11 +184,13 @@ make_config() { # FILE WORKERS
 		  idle_yield: true
 		  ports:
 		    - name: outside
-		      device: "net_af_packet0,iface=outside"
+		      device: "net_af_packet0,iface=outside"$vlan
 		      address: $outside_ip/24
+		      addresses: ["$outside_ip6/64"]
 		    - name: inside
 		      device: "net_af_packet1,iface=inside"
 		      address: $inside_ip/24
+		      addresses: ["$inside_ip6/64"]
 	END
 	has_section listeners "$from" || cat >>"$to" <<-END
 		listeners:
@@ -182,7 +215,7 @@ start_postfix() {
 	gid=$(id -g nobody)
 	mkdir -p "$postfix_dir/queue" "$postfix_dir/data" "$mail_dir"
 	sed -e "s|@DIR@|$postfix_dir|; s|@MAIL_BASE@|$data_dir/mail|; s|@UID@|$uid|; s|@GID@|$gid|" \
-		-e "s|@NETWORK@|198.51.100.0/24|" "$root/test/rig.d/postfix-main.cf" >"$postfix_dir/main.cf"
+		-e "s|@NETWORK@|198.51.100.0/24, [2001:db8:2::]/64|" "$root/test/rig.d/postfix-main.cf" >"$postfix_dir/main.cf"
 	cp "$root/test/rig.d/postfix-master.cf" "$postfix_dir/master.cf"
 	mkdir -p "$mail_dir"/{new,cur,tmp}
 	chown -R "$uid:$gid" "$data_dir/mail"
@@ -278,7 +311,7 @@ stop_program() { # posternd|dataplane
 
 diagnose() {
 	local f
-	for f in posternd.out dataplane.out sink.out; do
+	for f in posternd.out dataplane.out sink.out tag.out; do
 		[ -s "$run_dir/$f" ] || continue
 		say "--- $f"
 		tail -n 40 "$run_dir/$f" >&2
@@ -300,9 +333,12 @@ write_vars() { # BACKEND
 		SERVER_NS=$server_ns
 		APPLIANCE_NS=$appliance_ns
 		CLIENT_IP=$client_ip
+		CLIENT_IP6=$client_ip6
 		APPLIANCE_IP=$outside_ip
+		APPLIANCE_IP6=$outside_ip6
 		SMTP_PORT=$smtp_port
 		BACKEND_IP=$server_ip
+		BACKEND_IP6=$server_ip6
 		BACKEND_PORT=$smtp_port
 		RUN_DIR=$run_dir
 		LOG_FILE=$log_file
@@ -321,12 +357,13 @@ write_vars() { # BACKEND
 # --- up and down -----------------------------------------------------------------------------------
 
 up() {
-	local config=$root/test/rig.d/policy.yaml backend=postfix workers=1 start=yes wire="" backend_wire=""
+	local config=$root/test/rig.d/policy.yaml backend=postfix workers=1 start=yes vlan="" wire="" backend_wire=""
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--config) config=${2:?}; shift ;;
 		--backend) backend=${2:?}; shift ;;
 		--workers) workers=${2:?}; shift ;;
+		--vlan) vlan=${2:?}; shift ;;
 		--wire) wire=${2:?}; shift ;;
 		--backend-wire) backend_wire=${2:?}; shift ;;
 		--name) shift ;;
@@ -337,6 +374,7 @@ up() {
 	done
 	[ -r "$config" ] || die "cannot read $config"
 	[[ $workers =~ ^[1-9][0-9]?$ ]] || die "--workers: a number"
+	[[ $vlan =~ ^([1-9][0-9]{0,3})?$ ]] || die "--vlan: a number"
 	case $backend in postfix | sink | none) ;; *) die "--backend: postfix, sink or none" ;; esac
 	if [ $start = yes ]; then
 		local b
@@ -363,8 +401,8 @@ up() {
 	rm -rf "$data_dir"
 	mkdir -m 755 "$data_dir"
 	mkdir -m 700 "$data_dir/state"
-	make_network "$wire" "$backend_wire" 9>&-
-	make_config "$config" "$workers"
+	make_network "$wire" "$backend_wire" "$vlan" 9>&-
+	make_config "$config" "$workers" "$vlan"
 	write_vars "$backend"
 	case $backend in
 	postfix) start_postfix 9>&- ;;

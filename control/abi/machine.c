@@ -49,9 +49,8 @@ ports_of(const struct policy_view *v)
 		const struct policy_port *p = &v->ports[i];
 		h = mix_text(h, policy_text(v, p->name));
 		h = mix_text(h, policy_text(v, p->device));
-		h = mix(h, &p->address, sizeof(p->address));
-		h = mix(h, &p->gateway, sizeof(p->gateway));
-		h = mix(h, &p->prefix_bits, sizeof(p->prefix_bits));
+		h = mix(h, &p->vlan, sizeof(p->vlan));
+		h = mix(h, p->addr, p->addr_count * sizeof(p->addr[0]));
 	}
 	return h;
 }

@@ -222,18 +222,94 @@ settings_are_sound(const struct policy_view *v, struct strbuf *why)
 	return true;
 }
 
+bool
+policy_port_has_v6(const struct policy_port *p)
+{
+	for (uint32_t i = 0; i < p->addr_count; i++)
+		if (!ipaddr_is_v4(&p->addr[i].addr))
+			return true;
+	return false;
+}
+
+// In one of the port's networks, or at the other end of its link.
+static bool
+gateway_is_near(const struct policy_port *p, const struct ipaddr *gateway)
+{
+	if (ipaddr_is_link_local(gateway))
+		return true;
+	for (uint32_t i = 0; i < p->addr_count; i++) {
+		uint8_t bits = (uint8_t)MIN(p->addr[i].prefix_bits, 128u);
+		struct ipprefix net = {ipaddr_mask(&p->addr[i].addr, bits), bits};
+		if (ipprefix_has(&net, gateway))
+			return true;
+	}
+	return false;
+}
+
+static bool
+port_addr_is_sound(const struct policy_port *p, uint32_t k, const char **what)
+{
+	static const struct ipaddr none;
+	const struct policy_port_addr *a = &p->addr[k];
+	bool is_v4 = ipaddr_is_v4(&a->addr);
+
+	*what = "prefix shorter or longer than an address";
+	if (a->prefix_bits > 128 || a->prefix_bits < (is_v4 ? 96u : 1u))
+		return false;
+	*what = "not an address of one station";
+	if (!ipaddr_is_unicast(&a->addr) || ipaddr_is_link_local(&a->addr))
+		return false;
+	*what = "gateway out of reach, or of no station";
+	if (ipaddr_eq(&a->gateway, &none))
+		return true;
+	return ipaddr_is_v4(&a->gateway) == is_v4 && ipaddr_is_unicast(&a->gateway) &&
+	       !ipaddr_eq(&a->gateway, &a->addr) && gateway_is_near(p, &a->gateway);
+}
+
+// Whether the address k of port i stands in the policy before, on whatever port.
+static bool
+port_addr_is_twice(const struct policy_view *v, uint32_t i, uint32_t k)
+{
+	for (uint32_t j = 0; j <= i; j++)
+		for (uint32_t m = 0; m < (j == i ? k : v->ports[j].addr_count); m++)
+			if (ipaddr_eq(&v->ports[j].addr[m].addr, &v->ports[i].addr[k].addr))
+				return true;
+	return false;
+}
+
+static bool
+port_is_sound(const struct policy_view *v, uint32_t i, struct strbuf *why)
+{
+	const struct policy_port *p = &v->ports[i];
+	const char *what;
+
+	if (!str_is_inside(v, p->name) || !str_is_inside(v, p->device))
+		return bad_row(why, POLICY_PORTS, i, "text outside the strings");
+	if (p->name.len == 0 || p->device.len == 0)
+		return bad_row(why, POLICY_PORTS, i, "without name or device");
+	if (p->vlan > POLICY_VLAN_MAX)
+		return bad_row(why, POLICY_PORTS, i, "no such VLAN");
+	if (p->addr_count < 1 || p->addr_count > POLICY_PORT_ADDRS_MAX)
+		return bad_row(why, POLICY_PORTS, i, "without addresses, or with too many");
+	for (uint32_t k = 0; k < p->addr_count; k++) {
+		if (!port_addr_is_sound(p, k, &what))
+			return bad_row(why, POLICY_PORTS, i, what);
+		if (port_addr_is_twice(v, i, k))
+			return bad_row(why, POLICY_PORTS, i, "an address that is there already");
+	}
+	for (uint32_t j = 0; j < i; j++)
+		if (v->ports[j].vlan == p->vlan &&
+		    span_eq(policy_text(v, v->ports[j].device), policy_text(v, p->device)))
+			return bad_row(why, POLICY_PORTS, i, "a device and VLAN of another row");
+	return true;
+}
+
 static bool
 machine_is_sound(const struct policy_view *v, struct strbuf *why)
 {
-	for (uint32_t i = 0; i < v->count[POLICY_PORTS]; i++) {
-		const struct policy_port *p = &v->ports[i];
-		if (!str_is_inside(v, p->name) || !str_is_inside(v, p->device))
-			return bad_row(why, POLICY_PORTS, i, "text outside the strings");
-		if (p->name.len == 0 || p->device.len == 0)
-			return bad_row(why, POLICY_PORTS, i, "without name or device");
-		if (p->prefix_bits > 128)
-			return bad_row(why, POLICY_PORTS, i, "prefix longer than an address");
-	}
+	for (uint32_t i = 0; i < v->count[POLICY_PORTS]; i++)
+		if (!port_is_sound(v, i, why))
+			return false;
 	for (uint32_t i = 0; i < v->count[POLICY_CORES]; i++)
 		if (v->cores[i].cpu >= 1024) // CPU_SETSIZE: more cannot be named to the kernel
 			return bad_row(why, POLICY_CORES, i, "no such CPU");
@@ -436,9 +512,12 @@ policy_ip_find(const struct policy_view *v, enum policy_section_id list, const s
 	const struct policy_prefix *row = prefix_rows(v, list);
 	uint32_t count = v->count[list];
 	uint32_t at = 0;
+	uint32_t least = ipaddr_is_v4(a) ? 96 : 0;
 	// Each round takes one distinct length, so there are at most 129.
 	while (at < count) {
 		uint32_t bits = MIN(row[at].bits, 128u);
+		if (bits < least)
+			return NULL;
 		uint32_t end = run_end(row, at, count, bits);
 		struct ipaddr want = ipaddr_mask(a, (uint8_t)bits);
 		uint32_t i = addr_lower(row, at, end, &want);

@@ -15,11 +15,13 @@
 #include "control/base/ipaddr.h"
 
 #define POLICY_MAGIC 0x4c4f5031u // "1POL"
-#define POLICY_VERSION 1u
+#define POLICY_VERSION 2u
 #define POLICY_IMAGE_MAX (64u << 20)
 #define POLICY_LIST_MAX 1000000u // rows of one section
 
 #define POLICY_PORTS_MAX 8
+#define POLICY_PORT_ADDRS_MAX 16
+#define POLICY_VLAN_MAX 4094u
 #define POLICY_CORES_MAX 32
 #define POLICY_HOPS_MAX 16
 #define POLICY_LISTENERS_MAX 16
@@ -45,13 +47,20 @@ struct policy_settings {
 #undef SETTING_CHOICE
 };
 
-// A NIC port: `device` is a PCI address ("0000:03:00.0") or a vdev ("net_af_packet0,iface=pst0").
+struct policy_port_addr { // one local address, IPv4 or IPv6
+	struct ipaddr addr;
+	struct ipaddr gateway; // all zero: none; of the same family
+	uint32_t prefix_bits;  // of the 128-bit form
+};
+
+// A network of ours: a NIC, or one VLAN of a NIC that several rows share. `device` is a PCI address
+// ("0000:03:00.0") or a vdev ("net_af_packet0,iface=pst0").
 struct policy_port {
 	struct policy_str name, device;
-	struct ipaddr address;
-	struct ipaddr gateway; // all zero: none
-	uint32_t prefix_bits;  // of the 128-bit form
-	uint32_t line;         // in the configuration file
+	uint32_t vlan; // 802.1Q tag, 0: untagged
+	uint32_t line; // in the configuration file
+	uint32_t addr_count;
+	struct policy_port_addr addr[POLICY_PORT_ADDRS_MAX]; // the first is the row's `address`
 };
 
 struct policy_core {
@@ -207,7 +216,8 @@ uint64_t policy_checksum(const void *image, size_t size);
 void policy_order_derive(const struct policy_agent agents[AGENT_COUNT],
 			 struct policy_order order[EVENT_COUNT]);
 struct span policy_text(const struct policy_view *v, struct policy_str s);
-// The longest prefix that holds `a` and has not expired at now_s; NULL: none.
+// The longest prefix that holds `a` and has not expired at now_s; NULL: none. A prefix of IPv6,
+// ::/0 too, holds no IPv4 address.
 const struct policy_prefix *policy_ip_find(const struct policy_view *v, enum policy_section_id list,
 					   const struct ipaddr *a, uint64_t now_s);
 // Matches an address against a list (any case): the exact address, then its domain, then parents of
@@ -216,4 +226,5 @@ const struct policy_addr *policy_addr_find(const struct policy_view *v, enum pol
 					   struct span address);
 // A content type "a/b" without parameters, any case; NULL: not listed.
 const struct policy_type *policy_type_find(const struct policy_view *v, struct span type);
+bool policy_port_has_v6(const struct policy_port *p);
 const char *policy_list_name(enum policy_section_id list); // "IP block list": for evidence and logs

@@ -192,15 +192,23 @@ policy_build_bytes(struct policy_build *b, enum policy_section_id s, const void 
 }
 
 void
-policy_build_least(struct policy_build *b)
+policy_build_port(struct policy_build *b, const char *name, const char *device, struct ipaddr addr,
+		  uint32_t prefix_bits)
 {
 	struct policy_port port = {
-		.name = policy_build_str(b, SPAN_LIT("port0")),
-		.device = policy_build_str(b, SPAN_LIT("net_null0")),
-		.address = ipaddr_v4(0xc0000202), // 192.0.2.2
-		.prefix_bits = 120,
-		.line = 1,
+		.name = policy_build_str(b, span_str(name)),
+		.device = policy_build_str(b, span_str(device)),
+		.line = (uint32_t)(b->section[POLICY_PORTS].bytes / sizeof(port)) + 1,
+		.addr_count = 1,
+		.addr = {{.addr = addr, .prefix_bits = prefix_bits}},
 	};
+
+	policy_build_row(b, POLICY_PORTS, &port, sizeof(port));
+}
+
+void
+policy_build_least(struct policy_build *b)
+{
 	struct policy_core core = {.cpu = 0};
 	struct policy_listener listener = {
 		.port = 0, .tcp_port = 25, .direction = DIRECTION_INBOUND};
@@ -211,7 +219,7 @@ policy_build_least(struct policy_build *b)
 		.direction = DIRECTION_INBOUND,
 		.line = 1,
 	};
-	policy_build_row(b, POLICY_PORTS, &port, sizeof(port));
+	policy_build_port(b, "port0", "net_null0", ipaddr_v4(0xc0000202), 120); // 192.0.2.2
 	policy_build_row(b, POLICY_CORES, &core, sizeof(core));
 	policy_build_row(b, POLICY_LISTENERS, &listener, sizeof(listener));
 	policy_build_row(b, POLICY_HOPS, &hop, sizeof(hop));

@@ -21,6 +21,9 @@ struct policy_str policy_build_str(struct policy_build *b, struct span s);
 // Appends one row, copied; returns its index before sorting. Sizes are CHECKed against the section.
 uint32_t policy_build_row(struct policy_build *b, enum policy_section_id s, const void *row,
 			  size_t size);
+// A port with one address, untagged; with more of them, make the row by hand.
+void policy_build_port(struct policy_build *b, const char *name, const char *device,
+		       struct ipaddr addr, uint32_t prefix_bits);
 void policy_build_bytes(struct policy_build *b, enum policy_section_id s, const void *p, size_t n);
 // For tests and benches: one port, one core, one inbound listener on port 25 and one inbound hop,
 // the least that policy_view_open accepts.

@@ -33,6 +33,22 @@ ipaddr_to_v4(const struct ipaddr *a)
 }
 
 bool
+ipaddr_is_link_local(const struct ipaddr *a)
+{
+	return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+
+bool
+ipaddr_is_unicast(const struct ipaddr *a)
+{
+	static const uint8_t zero[12];
+
+	if (ipaddr_is_v4(a))
+		return a->b[12] != 0 && a->b[12] != 127 && a->b[12] < 224;
+	return a->b[0] != 0xff && memcmp(a->b, zero, sizeof(zero)) != 0;
+}
+
+bool
 ipaddr_eq(const struct ipaddr *a, const struct ipaddr *b)
 {
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
@@ -116,8 +132,17 @@ ipprefix_format(struct strbuf *b, const struct ipprefix *p)
 }
 
 bool
+ipprefix_is_all(const struct ipprefix *p)
+{
+	return p->bits == 0 || (p->bits == 96 && ipaddr_is_v4(&p->addr));
+}
+
+bool
 ipprefix_has(const struct ipprefix *p, const struct ipaddr *a)
 {
 	struct ipaddr masked = ipaddr_mask(a, p->bits);
+
+	if (p->bits < 96 && ipaddr_is_v4(a))
+		return false;
 	return ipaddr_eq(&masked, &p->addr);
 }

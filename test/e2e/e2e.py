@@ -23,7 +23,7 @@ CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def ns_socket(ns, family=socket.AF_INET, kind=socket.SOCK_STREAM):
+def ns_socket(ns, family=socket.AF_INET, kind=socket.SOCK_STREAM, proto=0):
     """A socket inside the network namespace `ns`."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     there = os.open("/run/netns/" + ns, os.O_RDONLY)
@@ -31,7 +31,7 @@ def ns_socket(ns, family=socket.AF_INET, kind=socket.SOCK_STREAM):
         if _libc.setns(there, CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "setns " + ns)
         try:
-            return socket.socket(family, kind)
+            return socket.socket(family, kind, proto)
         finally:
             if _libc.setns(home, CLONE_NEWNET) != 0:
                 os._exit(70)  # a thread in the wrong namespace must not go on
@@ -75,8 +75,8 @@ class Rig:
                     for line in f.read().splitlines()[-15:]:
                         print("# %s: %s" % (name, line))
 
-    def client(self, **kw):
-        return Client(self.v["CLIENT_NS"], self.v["APPLIANCE_IP"], int(self.v["SMTP_PORT"]), **kw)
+    def client(self, host=None, **kw):
+        return Client(self.v["CLIENT_NS"], host or self.v["APPLIANCE_IP"], int(self.v["SMTP_PORT"]), **kw)
 
     def ctl(self, *args, timeout=10):
         """Runs the CLI: (exit status, output)."""
@@ -128,11 +128,15 @@ def is_alive(pid):
         return False
 
 
+def family_of(host):
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 class Client:
     """An SMTP client that sends exactly what it is told."""
 
     def __init__(self, ns, host, port, timeout=30, source=None, rcvbuf=None):
-        self.sock = ns_socket(ns)
+        self.sock = ns_socket(ns, family_of(host))
         self.sock.settimeout(timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if rcvbuf:

@@ -108,6 +108,12 @@ look_up(const struct policy_view *v)
 			CHECK(v->order[e].agent[i] < AGENT_COUNT);
 	for (uint32_t i = 0; i < v->count[POLICY_LISTENERS]; i++)
 		read_text(v, v->ports[v->listeners[i].port].device);
+	for (uint32_t i = 0; i < v->count[POLICY_PORTS]; i++) {
+		CHECK(v->ports[i].vlan <= POLICY_VLAN_MAX);
+		CHECK(v->ports[i].addr_count >= 1);
+		CHECK(v->ports[i].addr_count <= POLICY_PORT_ADDRS_MAX);
+		sink += policy_port_has_v6(&v->ports[i]);
+	}
 	for (uint32_t i = 0; i < v->count[POLICY_PHRASES]; i++)
 		read_text(v, v->phrases[i].text);
 	for (uint32_t i = 0; i < v->count[POLICY_NAMES]; i++)

@@ -230,7 +230,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct vnet_path small = {.queue_frames = 128};
 	struct vnet_link *l = vnet_link_open(v, &small, &small);
 	struct vnet_host h;
-	struct ipaddr any = {{0}};
 	uint32_t sent = 0;
 	uint8_t bytes[PORT_FRAME_SIZE];
 	struct frame got[PORT_BURST];
@@ -254,7 +253,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					    .seed = 1};
 
 	CHECK(vnet_host_open(&h, v, &args));
-	CHECK(tcp_listen(h.tcp, &any, 25, accept_any, &h));
+	CHECK(tcp_listen(h.tcp, TCP_SIDE_ANY, 25, accept_any, &h));
 	vnet_link_tap(l, sent_frame, &sent);
 	for (uint32_t i = 0; i < 3; i++) { // duplicate address detection
 		vnet_host_poll(&h, vnet_now(v));

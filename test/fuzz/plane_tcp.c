@@ -412,7 +412,6 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct fuzz f;
-	static const struct ipaddr any;
 
 	if (size > 4096)
 		return 0;
@@ -448,7 +447,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	f.tcp = tcp_open(&a);
 	CHECK(f.tcp != NULL);
-	CHECK(tcp_listen(f.tcp, &any, 25, on_accept, &f));
+	CHECK(tcp_listen(f.tcp, TCP_SIDE_ANY, 25, on_accept, &f));
 	tcp_run(f.tcp, f.now_us, 1);
 	while (f.in.n > 0)
 		step(&f);

@@ -297,11 +297,10 @@ host_open(void)
 		.window_bytes_max = peer.args.window,
 		.seed = peer.now_us, // ports and ISNs of each run are its own
 	};
-	const struct ipaddr any = {{0}};
 
 	return vnet_host_open(&peer.host, NULL, &h) &&
 	       (is_source() ||
-		tcp_listen(peer.host.tcp, &any, (uint16_t)peer.args.port, on_accept, NULL));
+		tcp_listen(peer.host.tcp, TCP_SIDE_ANY, (uint16_t)peer.args.port, on_accept, NULL));
 }
 
 int

@@ -402,8 +402,8 @@ start(struct script *s)
 		return;
 	}
 	if (!s->backend_none)
-		CHECK(tcp_listen(s->a->backend.tcp, &(struct ipaddr){{0}}, TEST_SMTP_PORT,
-				 backend_accept, s));
+		CHECK(tcp_listen(s->a->backend.tcp, TCP_SIDE_ANY, TEST_SMTP_PORT, backend_accept,
+				 s));
 	run_for(s, 200000);
 	s->seen_checked = s->seen_count;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/abi/machine.h"
 #include "control/abi/policy_build.h"
 #include "control/base/rng.h"
 
@@ -40,12 +41,43 @@ add_addr(struct policy_build *b, enum policy_section_id s, const char *text,
 	policy_build_row(b, s, &row, sizeof(row));
 }
 
+static struct ipaddr
+addr_of(const char *text)
+{
+	struct ipaddr a;
+	cr_assert(ipaddr_parse(span_str(text), &a), "%s", text);
+	return a;
+}
+
+// Two VLANs of one device, with addresses of both families.
+static void
+add_vlans(struct policy_build *b)
+{
+	struct policy_port p = {
+		.name = policy_build_str(b, SPAN_LIT("v20")),
+		.device = policy_build_str(b, SPAN_LIT("net_null1")),
+		.vlan = 20,
+		.line = 2,
+		.addr_count = 3,
+		.addr = {{addr_of("198.51.100.1"), addr_of("198.51.100.254"), 120},
+			 {addr_of("2001:db8:1::1"), addr_of("fe80::1"), 64},
+			 {addr_of("2001:db8:2::1"), addr_of("2001:db8:1::ffff"), 64}},
+	};
+	policy_build_row(b, POLICY_PORTS, &p, sizeof(p));
+	p.name = policy_build_str(b, SPAN_LIT("v21"));
+	p.vlan = 21;
+	p.addr_count = 1;
+	p.addr[0] = (struct policy_port_addr){.addr = addr_of("2001:db8:3::1"), .prefix_bits = 64};
+	policy_build_row(b, POLICY_PORTS, &p, sizeof(p));
+}
+
 static struct policy_build *
 full_build(void)
 {
 	struct policy_build *b = policy_build_open();
 	cr_assert_not_null(b);
 	policy_build_least(b);
+	add_vlans(b);
 	add_prefix(b, POLICY_IP_BLOCK, "192.0.2.0/24", 0, 10);
 	add_prefix(b, POLICY_IP_BLOCK, "192.0.2.128/25", 1000, 11);
 	add_prefix(b, POLICY_IP_BLOCK, "192.0.2.130", 500, 12);
@@ -181,6 +213,107 @@ Test(policy, round_trip_and_lookups)
 	free(image);
 }
 
+// 10.0.0.0 or 2001:db8:: and a little.
+static struct ipaddr
+some_addr(struct rng *r, uint32_t below)
+{
+	struct ipaddr a = ipaddr_v4(0x0a000000 + rng_below(r, below));
+	struct ipaddr v6 = addr_of("2001:db8::");
+
+	if (rng_chance(r, 500000))
+		return a;
+	memcpy(v6.b + 14, a.b + 14, 2);
+	return v6;
+}
+
+Test(policy, ports_with_several_addresses)
+{
+	size_t size;
+	void *image = full_image(&size);
+	struct policy_view v;
+
+	cr_assert_eq(policy_view_open(&v, image, size, fresh_why()), POLICY_OK, "%s", why_mem);
+	cr_assert_eq(v.count[POLICY_PORTS], 3);
+	cr_assert(v.ports[1].vlan == 20 && v.ports[1].addr_count == 3);
+	struct ipaddr want = addr_of("2001:db8:2::1");
+	cr_assert(ipaddr_eq(&v.ports[1].addr[2].addr, &want));
+	cr_assert(!policy_port_has_v6(&v.ports[0]));
+	cr_assert(policy_port_has_v6(&v.ports[1]));
+	cr_assert(policy_port_has_v6(&v.ports[2]));
+	free(image);
+}
+
+// What a change of the first VLAN's row needs a restart for.
+static void
+assert_port_change(uint32_t row, bool is_change)
+{
+	struct machine_sig was = {0}, is = {0};
+	struct policy_view v;
+	char names[64] = "";
+	struct strbuf b;
+	size_t size;
+	void *image = full_image(&size);
+	struct policy_head *h = image;
+	struct policy_port *p =
+		(void *)((uint8_t *)image + h->section[POLICY_PORTS].off + sizeof(*p));
+
+	cr_assert_eq(policy_view_open(&v, image, size, fresh_why()), POLICY_OK, "%s", why_mem);
+	machine_sig_of(&was, &v);
+	switch (row) {
+	case 0:
+		p->vlan = 30;
+		break;
+	case 1:
+		p->addr_count--;
+		break;
+	case 2:
+		p->addr[2].addr.b[15]++;
+		break;
+	case 3:
+		p->addr[1].gateway.b[15]++;
+		break;
+	case 4:
+		p->addr[2].prefix_bits++;
+		break;
+	default:
+		p->line++;
+	}
+	h->checksum = policy_checksum(image, size);
+	cr_assert_eq(policy_view_open(&v, image, size, fresh_why()), POLICY_OK, "%s", why_mem);
+	machine_sig_of(&is, &v);
+	strbuf_init(&b, names, sizeof(names));
+	machine_sig_diff(&was, &is, &b);
+	cr_assert_str_eq(names, is_change ? "machine.ports" : "", "change %u", row);
+	free(image);
+}
+
+Test(policy, machine_fingerprint_has_every_part_of_a_port)
+{
+	for (uint32_t i = 0; i < 5; i++)
+		assert_port_change(i, true);
+	assert_port_change(5, false);
+}
+
+// An operator who blocks ::/0 means IPv6, not the IPv4 addresses that we hold inside it.
+Test(policy, prefixes_of_ipv6_hold_no_ipv4_address)
+{
+	size_t size;
+	struct policy_view v;
+	struct policy_build *b = full_build();
+
+	add_prefix(b, POLICY_IP_ALLOW, "::/0", 0, 90);
+	add_prefix(b, POLICY_IP_ALLOW, "::/80", 0, 91);
+	void *image = policy_build_finish(b, 1, &size);
+	policy_build_close(&b);
+	cr_assert_eq(policy_view_open(&v, image, size, fresh_why()), POLICY_OK, "%s", why_mem);
+	cr_assert_eq(ip_line(&v, POLICY_IP_ALLOW, "2001:db8::1", 5), 90);
+	cr_assert_eq(ip_line(&v, POLICY_IP_ALLOW, "192.0.2.1", 5), UINT32_MAX);
+	cr_assert_eq(ip_line(&v, POLICY_IP_ALLOW, "198.51.100.7", 5), 0, "its own row");
+	cr_assert_eq(ip_line(&v, POLICY_IP_BLOCK, "2001:db8:ffff::1", 5), 13);
+	cr_assert_eq(ip_line(&v, POLICY_IP_BLOCK, "2001:db9::1", 5), UINT32_MAX);
+	free(image);
+}
+
 Test(policy, ip_find_agrees_with_a_linear_search)
 {
 	struct rng r;
@@ -193,7 +326,7 @@ Test(policy, ip_find_agrees_with_a_linear_search)
 		for (uint32_t i = 0; i < n; i++) {
 			uint8_t bits = (uint8_t)(round % 2 == 0 ? 118 + rng_below(&r, 11)
 								: rng_below(&r, 129));
-			struct ipaddr a = ipaddr_v4(0x0a000000 + rng_below(&r, 1024));
+			struct ipaddr a = some_addr(&r, 1024);
 			rows[i] = (struct policy_prefix){
 				.addr = ipaddr_mask(&a, bits),
 				.bits = bits,
@@ -207,7 +340,7 @@ Test(policy, ip_find_agrees_with_a_linear_search)
 		cr_assert_eq(policy_view_open(&v, image, size, fresh_why()), POLICY_OK, "%s",
 			     why_mem);
 		for (uint32_t k = 0; k < 500; k++) {
-			struct ipaddr a = ipaddr_v4(0x0a000000 + rng_below(&r, 1100));
+			struct ipaddr a = some_addr(&r, 1100);
 			uint64_t now = rng_below(&r, 120);
 			int want_bits = -1;
 			for (uint32_t i = 0; i < n; i++) {
@@ -365,11 +498,30 @@ Test(policy, damaged_rows_are_refused)
 #define P ROWS(image, struct policy_port, POLICY_PORTS)
 #define B ROWS(image, struct policy_prefix, POLICY_IP_BLOCK)
 #define A ROWS(image, struct policy_addr, POLICY_BLOCKED_SENDERS)
-	REFUSED("PORTS row 0", P->prefix_bits = 129);
+	REFUSED("PORTS row 0: prefix", P->addr[0].prefix_bits = 129);
+	REFUSED("PORTS row 0: prefix", P->addr[0].prefix_bits = 95);
+	REFUSED("PORTS row 1: prefix", P[1].addr[1].prefix_bits = 0);
+	REFUSED("PORTS row 0: without addresses", P->addr_count = 0);
+	REFUSED("PORTS row 0: without addresses", P->addr_count = POLICY_PORT_ADDRS_MAX + 1);
+	REFUSED("PORTS row 0: prefix", P->addr_count = 2); // of nothing
+	REFUSED("PORTS row 0: not an address", P->addr[0].addr = addr_of("224.0.0.1"));
+	REFUSED("PORTS row 2: not an address", P[2].addr[0].addr = addr_of("ff02::1"));
+	REFUSED("PORTS row 2: not an address", P[2].addr[0].addr = addr_of("::1"));
+	REFUSED("PORTS row 2: not an address", P[2].addr[0].addr = addr_of("fe80::1"));
+	REFUSED("PORTS row 2: an address that", P[2].addr[0].addr = addr_of("2001:db8:2::1"));
+	REFUSED("PORTS row 1: an address that", P[1].addr[2].addr = addr_of("2001:db8:1::1"));
+	REFUSED("PORTS row 0: gateway", P->addr[0].gateway = addr_of("198.51.100.1"));
+	REFUSED("PORTS row 0: gateway", P->addr[0].gateway = P->addr[0].addr);
+	REFUSED("PORTS row 0: gateway", P->addr[0].gateway = addr_of("fe80::1"));
+	REFUSED("PORTS row 1: gateway", P[1].addr[1].gateway = addr_of("198.51.100.254"));
+	REFUSED("PORTS row 1: gateway", P[1].addr[1].gateway = addr_of("2001:db8:3::2"));
+	REFUSED("PORTS row 1: gateway", P[1].addr[1].gateway = addr_of("ff02::2"));
+	REFUSED("PORTS row 1: no such VLAN", P[1].vlan = 4095);
+	REFUSED("PORTS row 2: a device and VLAN", P[2].vlan = 20);
 	REFUSED("PORTS row 0", P->device.off = UINT32_MAX);
 	REFUSED("PORTS row 0", P->name.len = 0);
 	REFUSED("CORES row 0", ROWS(image, struct policy_core, POLICY_CORES)->cpu = 1024);
-	REFUSED("LISTENERS row 0", ROWS(image, struct policy_listener, POLICY_LISTENERS)->port = 1);
+	REFUSED("LISTENERS row 0", ROWS(image, struct policy_listener, POLICY_LISTENERS)->port = 3);
 	REFUSED("LISTENERS row 0",
 		ROWS(image, struct policy_listener, POLICY_LISTENERS)->tcp_port = 0);
 	REFUSED("LISTENERS row 0",

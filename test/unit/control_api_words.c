@@ -55,8 +55,10 @@ Test(control_api_words, add_says_what_it_did)
 		 "\"noise\")",
 		 NULL},
 		{"\"prefix\":\"198.51.100.0/24\"", NULL, "nothing is added: it is in "},
-		{"\"prefix\":\"0.0.0.0/0\"", "0.0.0.0/0 is on the block list", "every address"},
-		{"\"prefix\":\"2001:db8::/32\"", "is on the block list", "IPv6 is not served yet"},
+		{"\"prefix\":\"0.0.0.0/0\"", "0.0.0.0/0 is on the block list",
+		 "every IPv4 address"},
+		{"\"prefix\":\"2001:db8::/32\"", "2001:db8::/32 is on the block list", NULL},
+		{"\"prefix\":\"::/0\"", "is on the block list", "every IPv6 address"},
 	};
 	struct bench *b = bench_open();
 	char line[256];

@@ -121,6 +121,55 @@ Test(control_compile, round_trip)
 	diag_fini(&d);
 }
 
+static void
+assert_port_addr(const struct policy_port *p, uint32_t k, const char *addr, const char *gateway,
+		 uint32_t bits)
+{
+	struct ipaddr want = v4(addr), via = {0};
+
+	if (gateway != NULL)
+		via = v4(gateway);
+	cr_assert_lt(k, p->addr_count);
+	cr_assert(ipaddr_eq(&p->addr[k].addr, &want), "%s", addr);
+	cr_assert(ipaddr_eq(&p->addr[k].gateway, &via), "%s", addr);
+	cr_assert_eq(p->addr[k].prefix_bits, bits, "%s", addr);
+}
+
+// Each address has the gateway of its family.
+Test(control_compile, networks_of_all_kinds)
+{
+	struct diag_list d;
+	struct policy_view v;
+	struct config *c = load("good_networks", &d);
+	struct policy_compiler *pc = policy_compiler_open();
+	void *image = compile(pc, c, NULL, 1, &v, &d);
+	const struct policy_port *p = v.ports;
+
+	cr_assert(v.count[POLICY_PORTS] == 4);
+	cr_assert(p[0].vlan == 100 && p[1].vlan == 4094 && p[2].vlan == 0 && p[3].vlan == 0);
+	cr_assert(p[0].addr_count == 5 && p[1].addr_count == 1);
+	cr_assert(p[2].addr_count == 1 && p[3].addr_count == 2);
+	assert_port_addr(&p[0], 0, "192.0.2.10", "192.0.2.1", 120);
+	assert_port_addr(&p[0], 2, "192.0.2.12", "192.0.2.1", 128);
+	assert_port_addr(&p[0], 3, "2001:db8:1::10", "fe80::1", 64);
+	assert_port_addr(&p[0], 4, "2001:db8:1::11", "fe80::1", 64);
+	assert_port_addr(&p[1], 0, "2001:db8:3::", "2001:db8:3::1", 127);
+	assert_port_addr(&p[2], 0, "203.0.113.254", NULL, 127);
+	assert_port_addr(&p[3], 0, "2001:db8:2::10", NULL, 64);
+	assert_port_addr(&p[3], 1, "198.51.100.10", NULL, 120);
+	struct ipaddr a = v4("2001:db8:2::20");
+	cr_assert(ipaddr_eq(&v.hops[0].address, &a));
+	a = v4("2001:db8:fffe:7::1");
+	cr_assert(policy_ip_find(&v, POLICY_IP_ALLOW, &a, NOW_S) != NULL);
+	cr_assert(policy_ip_find(&v, POLICY_IP_BLOCK, &a, NOW_S) != NULL);
+	a = v4("203.0.113.9");
+	cr_assert(policy_ip_find(&v, POLICY_IP_BLOCK, &a, NOW_S) != NULL);
+	free(image);
+	policy_compiler_close(&pc);
+	config_close(&c);
+	diag_fini(&d);
+}
+
 // A domain that is in both lists of the sender filter blocks what is below it, in whichever order.
 Test(control_compile, wider_domain_wins)
 {

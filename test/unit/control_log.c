@@ -102,6 +102,16 @@ Test(control_log, line_has_the_contract)
 	json_decref(o);
 }
 
+Test(control_log, ipv6_client_is_in_brackets)
+{
+	struct logrec r = record_example();
+
+	cr_assert(ipaddr_parse(SPAN_LIT("2001:DB8:0::7"), &r.client));
+	json_t *o = line_of(&r);
+	cr_assert_str_eq(text_of(o, "client"), "[2001:db8::7]:40000");
+	json_decref(o);
+}
+
 Test(control_log, unknown_is_empty_and_present)
 {
 	struct logrec r;

@@ -18,6 +18,7 @@
 #include "control/base/bytes.h"
 #include "control/base/rng.h"
 #include "dataplane/eal.h"
+#include "dataplane/ifaces.h"
 #include "dataplane/port_dpdk.h"
 
 #define DEVICE "net_ring0"
@@ -64,8 +65,9 @@ policy_make(struct made *m, const char *const *device, uint32_t devices, const u
 		const struct policy_port p = {
 			.name = text(b, name),
 			.device = text(b, device[i]),
-			.address = ipaddr_v4(0x0a000001 + (i << 8)),
-			.prefix_bits = 120,
+			.vlan = i, // some test with the same device twice
+			.addr_count = 1,
+			.addr = {{.addr = ipaddr_v4(0x0a000001 + (i << 8)), .prefix_bits = 120}},
 		};
 		policy_build_row(b, POLICY_PORTS, &p, sizeof(p));
 	}
@@ -135,6 +137,28 @@ Test(eal, arguments_follow_the_policy)
 	free(m.image);
 	free(a);
 	free(other);
+}
+
+// Several ports may be VLANs of one device.
+Test(eal, each_device_is_named_once)
+{
+	static const char *const devices[] = {"net_tap0", "0000:03:00.0", "net_tap0", "03:00.0"};
+	uint32_t cpu = some_cpu(0), pci = 0, tap = 0;
+	struct eal_args *a = calloc(1, sizeof(*a));
+	char mem[200];
+	struct strbuf why;
+	struct made m;
+
+	strbuf_init(&why, mem, sizeof(mem));
+	policy_make(&m, devices, 4, &cpu, 1, false);
+	cr_assert(eal_args_build(a, &m.view, "/run/one", &why), "%s", mem);
+	for (uint32_t i = 0; i < a->count; i++) {
+		pci += strcmp(a->argv[i], "-a") == 0;
+		tap += strcmp(a->argv[i], "--vdev=net_tap0") == 0;
+	}
+	cr_assert(pci == 1 && tap == 1);
+	free(m.image);
+	free(a);
 }
 
 Test(eal, devices_that_cannot_work_are_named)
@@ -590,6 +614,78 @@ Test(port_dpdk, odd_mbufs_are_dropped_and_counted)
 	cr_assert_eq(got[0].len, 64);
 	p->ops->rx_free(p, &got[0]);
 	cr_assert_eq(r.counters[0].v[COUNTER_ETH_OTHER], 3);
+	rig_close(&r);
+}
+
+// The largest frame has its tag in it.
+Test(port_dpdk, tagged_frame_passes_whole)
+{
+	static const uint8_t tag[4] = {0x81, 0, 0x0f, 0xfe};
+	struct rig r;
+	struct frame got[PORT_BURST];
+
+	rig_open(&r, 1);
+	struct port *p = &r.port[0].port;
+	struct rte_mbuf *m = raw_mbuf(&r, 1518);
+	memcpy(rte_pktmbuf_mtod_offset(m, uint8_t *, 12), tag, 4);
+	m->ol_flags |= RTE_MBUF_F_RX_VLAN; // the NIC has seen it and left it there
+	cr_assert_eq(rte_eth_tx_burst(r.dev.id, 0, &m, 1), 1);
+	cr_assert_eq(p->ops->rx(p, got, PORT_BURST), 1);
+	cr_assert_eq(got[0].len, 1518);
+	cr_assert_arr_eq(got[0].data + 12, tag, 4);
+	p->ops->rx_free(p, &got[0]);
+	rig_close(&r);
+}
+
+// Rows of one device, under whatever names, share a port; every row keeps its own addresses.
+Test(ifaces, rows_of_one_device_share_its_port)
+{
+	struct rig r;
+	struct made m;
+	struct ifaces f;
+	struct net_iface row;
+	char mem[200];
+	struct strbuf why;
+	size_t size;
+
+	strbuf_init(&why, mem, sizeof(mem));
+	rig_open(&r, 1);
+	struct policy_build *b = policy_build_open();
+	policy_build_least(b); // net_null0, which nobody has started
+	struct policy_port p = {
+		.name = text(b, "tagged"),
+		.device = text(b, DEVICE),
+		.vlan = 7,
+		.addr_count = 2,
+		.addr = {{.addr = ipaddr_v4(0x0a000001), .prefix_bits = 120},
+			 {.addr = {{0x20, 1, 0x0d, 0xb8, [15] = 1}}, .prefix_bits = 64}},
+	};
+	policy_build_row(b, POLICY_PORTS, &p, sizeof(p));
+	m.image = policy_build_finish(b, 1, &size);
+	policy_build_close(&b);
+	cr_assert_eq(policy_view_open(&m.view, m.image, size, &why), POLICY_OK, "%s", mem);
+	cr_assert(!ifaces_find(&f, &m.view, &why));
+	cr_assert_str_eq(mem, "port port0: DPDK has no device net_null0");
+
+	struct policy_port *rows =
+		(void *)((uint8_t *)m.image + m.view.head->section[POLICY_PORTS].off);
+	rows[0].device = rows[1].device;
+	strbuf_reset(&why);
+	cr_assert(ifaces_find(&f, &m.view, &why), "%s", mem);
+	cr_assert(f.count == 2 && f.port_count == 1);
+	cr_assert(f.port[0] == 0 && f.port[1] == 0 && f.first[0] == 0);
+	cr_assert_eq(f.id[0], r.dev.id);
+	cr_assert(span_eq(ifaces_port_name(&f, 0), SPAN_LIT("port0")));
+	cr_assert(ifaces_port_has_v6(&f, 0), "by its second row");
+	ifaces_row(&f, 1, &r.port[0].port, &row);
+	cr_assert(row.port == &r.port[0].port && row.vlan == 7 && row.addr_count == 2);
+	cr_assert_eq(row.addr[1].addr.b[15], 1);
+	cr_assert_eq(row.addr[1].prefix_bits, 64);
+	ifaces_row(&f, 0, &r.port[0].port, &row);
+	cr_assert(row.vlan == 0 && row.addr_count == 1);
+	rows[1].addr_count = 1;
+	cr_assert(!ifaces_port_has_v6(&f, 0));
+	free(m.image);
 	rig_close(&r);
 }
 

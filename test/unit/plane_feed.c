@@ -22,6 +22,8 @@ struct rig {
 	struct vnet *v;
 	struct vnet_link *link;
 	struct worker *w;
+	uint32_t iface_count; // on its one port, VLANs from the second on; 0: 1
+	struct port *port;
 	struct ring events, commands; // the worker's ends
 	struct ring read, write;      // posternd's ends
 	char why_text[256];
@@ -34,6 +36,7 @@ struct change {            // what a policy has different from the plain one
 	uint32_t cpus;     // 0: 1
 	const char *device;
 	bool is_v6;
+	bool is_bad; // a row that no view lets pass
 };
 
 static void *
@@ -49,11 +52,16 @@ image_make(uint64_t generation, const struct change *c, size_t *size)
 	struct policy_port p = {
 		.name = policy_build_str(b, SPAN_LIT("a")),
 		.device = policy_build_str(b, span_str(device)),
-		.address = ipaddr_v4(c->address != 0 ? c->address : US_ADDR),
-		.prefix_bits = 120,
+		.addr_count = 1,
+		.addr = {{.addr = ipaddr_v4(c->address != 0 ? c->address : US_ADDR),
+			  .prefix_bits = 120}},
 	};
-	if (c->is_v6)
-		cr_assert(ipaddr_parse(SPAN_LIT("2001:db8::1"), &p.address));
+	if (c->is_v6) {
+		cr_assert(ipaddr_parse(SPAN_LIT("2001:db8::1"), &p.addr[0].addr));
+		p.addr[0].prefix_bits = 64;
+	}
+	if (c->is_bad)
+		p.vlan = 4095;
 	policy_build_row(b, POLICY_PORTS, &p, sizeof(p));
 	for (uint32_t i = 0; i < MAX(c->cpus, 1u); i++) {
 		const struct policy_core core = {.cpu = i};
@@ -115,7 +123,7 @@ static void
 worker_up(struct rig *r)
 {
 	struct worker_args a = {
-		.iface_count = 1,
+		.iface_count = MAX(r->iface_count, 1u),
 		.policy = r->feed.policy[0],
 		.counters = region_counters(&r->plane, 0),
 		.events = &r->events,
@@ -132,10 +140,13 @@ worker_up(struct rig *r)
 	cr_assert(region_commands(&r->control, 0, &r->write));
 	r->v = vnet_open(1);
 	r->link = vnet_link_open(r->v, NULL, NULL);
-	a.ifaces[0] =
-		(struct net_iface){.port = vnet_port(r->link, VNET_A),
-				   .addr_count = 1,
-				   .addr = {{.addr = ipaddr_v4(US_ADDR), .prefix_bits = 120}}};
+	r->port = vnet_port(r->link, VNET_A);
+	for (uint32_t i = 0; i < a.iface_count; i++)
+		a.ifaces[i] = (struct net_iface){
+			.port = r->port,
+			.vlan = (uint16_t)i,
+			.addr_count = 1,
+			.addr = {{.addr = ipaddr_v4(US_ADDR + (i << 8)), .prefix_bits = 120}}};
 	r->w = worker_open(&a, vnet_now(r->v), &r->why);
 	cr_assert_not_null(r->w, "%s", r->why_text);
 	policy_feed_add(&r->feed, r->w);
@@ -194,8 +205,11 @@ Test(policy_feed, new_policy_comes_into_force_and_the_old_one_goes)
 // An operator who has changed a port and not restarted yet must still be able to block an address.
 Test(policy_feed, what_only_boot_can_set_up_does_not_hinder_the_rest)
 {
-	static const struct change rows[] = {
-		{.tcp_port = 26}, {.address = US_ADDR + 5}, {.cpus = 2}, {.device = "net_null1"}};
+	static const struct change rows[] = {{.tcp_port = 26},
+					     {.address = US_ADDR + 5},
+					     {.cpus = 2},
+					     {.device = "net_null1"},
+					     {.is_v6 = true}};
 	struct rig r;
 
 	rig_open(&r);
@@ -211,7 +225,7 @@ Test(policy_feed, what_only_boot_can_set_up_does_not_hinder_the_rest)
 	rig_close(&r);
 }
 
-Test(policy_feed, what_the_next_start_could_not_serve_is_refused)
+Test(policy_feed, bad_policy_is_refused_once_and_changes_nothing)
 {
 	struct rig r;
 
@@ -219,7 +233,7 @@ Test(policy_feed, what_the_next_start_could_not_serve_is_refused)
 	publish(&r, 1, &plain);
 	cr_assert_eq(step(&r), POLICY_FEED_TAKEN);
 	worker_up(&r);
-	publish(&r, 2, &(struct change){.is_v6 = true});
+	publish(&r, 2, &(struct change){.is_bad = true});
 	cr_assert_eq(step(&r), POLICY_FEED_REFUSED);
 	cr_assert_eq(r.control.head->refused_generation, 2);
 	cr_assert_str_eq(r.control.head->why, r.why_text);
@@ -246,14 +260,45 @@ Test(policy_feed, damaged_image_is_refused_and_the_next_one_taken)
 	cr_assert_eq(h->refused_generation, 1);
 	cr_assert_eq(r.feed.count, 0);
 	cr_assert_eq(step(&r), POLICY_FEED_NONE, "not looked at again");
-	void *image = image_make(2, &(struct change){.is_v6 = true}, &size);
+	void *image = image_make(2, &(struct change){.is_bad = true}, &size);
 	cr_assert_eq(region_publish(&r.control, image, size), 0);
 	free(image);
-	cr_assert_eq(step(&r), POLICY_FEED_REFUSED, "IPv6 is not served");
+	cr_assert_eq(step(&r), POLICY_FEED_REFUSED, "no such VLAN");
 	// A new posternd: the same numbers again, but other bytes.
 	h->control_epoch = 2;
 	publish(&r, 3, &plain);
 	cr_assert_eq(step(&r), POLICY_FEED_TAKEN, "%s", r.why_text);
+	rig_close(&r);
+}
+
+static uint32_t polls;
+static const struct port_ops *polled;
+
+static uint16_t
+counted_rx(struct port *p, struct frame *f, uint16_t most)
+{
+	polls++;
+	return polled->rx(p, f, most);
+}
+
+// VLANs of one device are interfaces on one port.
+Test(worker, shared_port_is_polled_once_a_turn)
+{
+	struct rig r;
+	struct port_ops ops;
+
+	rig_open(&r);
+	publish(&r, 1, &plain);
+	cr_assert_eq(step(&r), POLICY_FEED_TAKEN);
+	r.iface_count = 3;
+	worker_up(&r);
+	polled = r.port->ops;
+	ops = *polled;
+	ops.rx = counted_rx;
+	r.port->ops = &ops;
+	turn(&r, 10);
+	cr_assert_eq(polls, 10);
+	r.port->ops = polled;
 	rig_close(&r);
 }
 

@@ -736,7 +736,7 @@ exchange(const struct vnet_path *path, uint64_t seed)
 				      .prefix_bits = 120,
 				      .seed = seed};
 	uint32_t wrong = 0;
-	struct ipaddr to = ipaddr_v4(PEER_ADDR), any = {{0}};
+	struct ipaddr to = ipaddr_v4(PEER_ADDR);
 
 	vnet_link_tap(l, check_sums, &wrong);
 	cr_assert(vnet_host_open(&a, v, &args));
@@ -744,7 +744,7 @@ exchange(const struct vnet_path *path, uint64_t seed)
 	args.addr = to;
 	args.seed++;
 	cr_assert(vnet_host_open(&b, v, &args));
-	cr_assert(tcp_listen(b.tcp, &any, 25, stream_accept, &server));
+	cr_assert(tcp_listen(b.tcp, TCP_SIDE_ANY, 25, stream_accept, &server));
 	cr_assert_not_null(tcp_conn_open(a.tcp, &to, 25, &stream_ops, &client));
 	uint64_t end = vnet_now(v) + 600 * SECOND;
 	while (vnet_now(v) < end && !(client.is_closed && server.is_closed)) {

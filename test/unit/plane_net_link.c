@@ -381,7 +381,6 @@ exchange(const struct net_addr addr[2], uint16_t vlan, const struct vnet_path *p
 	struct vnet_host h[2];
 	struct endpoint client = {0}, server = {0};
 	struct sound sound = {.vlan = vlan};
-	const struct ipaddr any = {{0}};
 	uint32_t sent = 0;
 
 	vnet_link_tap(l, check_frame, &sound);
@@ -394,7 +393,7 @@ exchange(const struct net_addr addr[2], uint16_t vlan, const struct vnet_path *p
 						    .seed = seed + i};
 		cr_assert(vnet_host_open(&h[i], v, &args));
 	}
-	cr_assert(tcp_listen(h[1].tcp, &any, 25, accept_endpoint, &server));
+	cr_assert(tcp_listen(h[1].tcp, TCP_SIDE_ANY, 25, accept_endpoint, &server));
 	uint64_t end = vnet_now(v) + 600 * SECOND, ready = vnet_now(v) + 3 * SECOND;
 	while (vnet_now(v) < ready)
 		pump(v, &h[0], &h[1]);

@@ -217,6 +217,8 @@ static const struct path_row path_rows[] = {
 	{"RCPT TO:a@b.example", 501, "5.1.3", ""},
 	{"HELO x", 0, "", ""},
 	{"EHLO [192.0.2.1]", 0, "", ""},
+	{"EHLO [IPv6:2001:db8::1]", 0, "", ""},
+	{"HELO [IPv6:fe80::1]", 0, "", ""},
 	{"HELO", 501, "5.5.2", ""},
 	{"HELO a b", 501, "5.5.2", ""},
 	{"EHLO \x80", 501, "5.5.2", ""},

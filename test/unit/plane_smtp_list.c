@@ -80,21 +80,16 @@ setup(void)
 					       .seg_put = no_put,
 					       .port_is_mine = not_mine,
 					       .route = no_route};
-	static struct ipaddr addr[2];
 	char mem[256];
 	struct strbuf why;
 	size_t size;
 	strbuf_init(&why, mem, sizeof(mem));
 	struct policy_build *b = policy_build_open();
-	struct policy_port port = {.name = policy_build_str(b, SPAN_LIT("outside")),
-				   .device = policy_build_str(b, SPAN_LIT("wire0")),
-				   .address = ipaddr_v4(0xc0000201),
-				   .prefix_bits = 120};
 	struct policy_core core = {0};
 	struct policy_listener listener = {0, 25, DIRECTION_INBOUND};
 	struct policy_hop hop = {policy_build_str(b, SPAN_LIT("m")), ipaddr_v4(0xc0000202), 25,
 				 DIRECTION_INBOUND, 1};
-	(void)policy_build_row(b, POLICY_PORTS, &port, sizeof(port));
+	policy_build_port(b, "outside", "wire0", ipaddr_v4(0xc0000201), 120);
 	(void)policy_build_row(b, POLICY_CORES, &core, sizeof(core));
 	(void)policy_build_row(b, POLICY_LISTENERS, &listener, sizeof(listener));
 	(void)policy_build_row(b, POLICY_HOPS, &hop, sizeof(hop));
@@ -119,8 +114,7 @@ setup(void)
 					       .counters = &w.counters,
 					       .report = &w.report,
 					       .mem = &mem_heap,
-					       .policy = &w.use,
-					       .iface_addr = addr},
+					       .policy = &w.use},
 			   1000, &why);
 	cr_assert_not_null(w.smtp, "%s", mem);
 }

@@ -62,8 +62,8 @@ open_appliance(bool with_backend)
 		&why);
 	cr_assert_not_null(w.a, "%s", mem);
 	if (with_backend)
-		cr_assert(tcp_listen(w.a->backend.tcp, &(struct ipaddr){{0}}, TEST_SMTP_PORT,
-				     backend_accept, &w));
+		cr_assert(tcp_listen(w.a->backend.tcp, TCP_SIDE_ANY, TEST_SMTP_PORT, backend_accept,
+				     &w));
 }
 
 static void
@@ -372,18 +372,6 @@ two_hops(void)
 	struct strbuf why;
 	size_t size;
 	struct policy_build *b = policy_build_open();
-	struct policy_port port[2] = {{policy_build_str(b, SPAN_LIT("outside")),
-				       policy_build_str(b, SPAN_LIT("wire0")),
-				       ipaddr_v4(TEST_OUTSIDE_IP),
-				       {{0}},
-				       120,
-				       1},
-				      {policy_build_str(b, SPAN_LIT("inside")),
-				       policy_build_str(b, SPAN_LIT("wire1")),
-				       ipaddr_v4(TEST_INSIDE_IP),
-				       {{0}},
-				       120,
-				       2}};
 	struct policy_core core = {0};
 	struct policy_listener listener = {0, TEST_SMTP_PORT, DIRECTION_INBOUND};
 	struct policy_hop hop[2] = {{policy_build_str(b, SPAN_LIT("mail1")),
@@ -391,10 +379,10 @@ two_hops(void)
 				    {policy_build_str(b, SPAN_LIT("mail2")),
 				     ipaddr_v4(TEST_BACKEND_IP), TEST_SMTP_PORT, DIRECTION_INBOUND,
 				     4}};
-	for (uint32_t i = 0; i < 2; i++) {
-		(void)policy_build_row(b, POLICY_PORTS, &port[i], sizeof(port[i]));
+	policy_build_port(b, "outside", "wire0", ipaddr_v4(TEST_OUTSIDE_IP), 120);
+	policy_build_port(b, "inside", "wire1", ipaddr_v4(TEST_INSIDE_IP), 120);
+	for (uint32_t i = 0; i < 2; i++)
 		(void)policy_build_row(b, POLICY_HOPS, &hop[i], sizeof(hop[i]));
-	}
 	(void)policy_build_row(b, POLICY_CORES, &core, sizeof(core));
 	(void)policy_build_row(b, POLICY_LISTENERS, &listener, sizeof(listener));
 	void *image = policy_build_finish(b, 2, &size);
@@ -409,7 +397,7 @@ two_hops(void)
 Test(smtp_session, the_next_hop_takes_over_when_the_first_fails)
 {
 	open_appliance(true);
-	cr_assert(tcp_listen(w.a->backend.tcp, &(struct ipaddr){{0}}, 2525, backend_accept, &w));
+	cr_assert(tcp_listen(w.a->backend.tcp, TCP_SIDE_ANY, 2525, backend_accept, &w));
 	settle();
 	(void)appliance_step(w.a, w.a->now_us + 1000);
 	settle();
@@ -486,8 +474,7 @@ Test(smtp_session, backends_that_go_down_and_up_are_told)
 	expect_backend(LOGREC_BACKEND_DOWN, "connection refused");
 	expect_backend(LOGREC_BACKEND_DOWN, "connection refused");
 	cr_assert_geq(w.a->now_us, 30 * SECOND, "probed every 5 s, told every 30 s");
-	cr_assert(tcp_listen(w.a->backend.tcp, &(struct ipaddr){{0}}, TEST_SMTP_PORT,
-			     backend_accept, &w));
+	cr_assert(tcp_listen(w.a->backend.tcp, TCP_SIDE_ANY, TEST_SMTP_PORT, backend_accept, &w));
 	uint64_t limit = w.a->now_us + 10 * SECOND;
 	while (w.backend_count == 0)
 		cr_assert(appliance_step(w.a, limit));

@@ -190,6 +190,35 @@ Test(plane_tcp_open, ack_to_listener_without_connection_is_reset)
 	segpeer_fini(&p);
 }
 
+static void *
+refuse(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops)
+{
+	(void)ctx;
+	(void)c;
+	(void)ops;
+	return NULL;
+}
+
+// A listener serves every local address of its side, and no other side's.
+Test(plane_tcp_open, listener_serves_its_side_only)
+{
+	cr_assert(tcp_listen(p.tcp, 1, 2525, refuse, NULL));
+	p.path.lport = 2525;
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	cr_assert(segpeer_next(&p, &s));
+	cr_assert_eq(s.flags, SP_RST | SP_ACK);
+	p.path.side = 1;
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	cr_assert(segpeer_next(&p, &s));
+	cr_assert_eq(s.flags, SP_SYN | SP_ACK);
+	cr_assert(ipaddr_parse(SPAN_LIT("2001:db8::25"), &p.path.laddr));
+	cr_assert(ipaddr_parse(SPAN_LIT("2001:db8::1"), &p.path.raddr));
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	cr_assert(segpeer_next(&p, &s));
+	cr_assert_eq(s.flags, SP_SYN | SP_ACK, "and of both families");
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_open, active_handshake)
 {
 	p.user.c = tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user);

@@ -168,14 +168,13 @@ pair(const struct segwire_args *args, uint64_t bytes0, uint64_t bytes1, uint32_t
 {
 	static struct segwire w;
 	struct end e[2];
-	static const struct ipaddr any;
 
 	segwire_init(&w, args);
 	end_init(&e[0], &w, 0, bytes0, pause_ppm);
 	end_init(&e[1], &w, 1, bytes1, pause_ppm);
 	if (e[0].closes_late && e[1].closes_late)
 		e[1].closes_late = false; // somebody has to begin
-	cr_assert(tcp_listen(w.tcp[1], &any, 25, on_accept, &e[1]));
+	cr_assert(tcp_listen(w.tcp[1], TCP_SIDE_ANY, 25, on_accept, &e[1]));
 	e[0].c = tcp_conn_open(w.tcp[0], &w.addr[1], 25, &ops, &e[0]);
 	cr_assert_not_null(e[0].c);
 	run_pair(&w, e, w.now_us + HOUR_US);

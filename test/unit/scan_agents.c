@@ -135,6 +135,24 @@ Test(agents, connection_block_list_acts_at_rcpt)
 	cr_assert_eq(raise(EVENT_RCPT), ACTION_NONE);
 }
 
+Test(agents, connection_lists_of_ipv6)
+{
+	prefix(POLICY_IP_BLOCK, "2001:db8::/32", 0, 12);
+	prefix(POLICY_IP_ALLOW, "2001:db8:1::25", 0, 13);
+	t.set->connection_filtering_reject_response =
+		policy_build_str(t.build, SPAN_LIT("{0} is listed"));
+	apply();
+	cr_assert(ipaddr_parse(SPAN_LIT("2001:DB8:0:0::7"), &t.session.client));
+	cr_assert_eq(raise(EVENT_RCPT), ACTION_REJECT_COMMAND);
+	EXPECT_REPLY(550, "5.7.1", "2001:db8::7 is listed");
+	cr_assert_str_eq(t.v.rule, "IP block list (line 12)");
+	cr_assert_str_eq(t.v.evidence, "2001:db8::7");
+	cr_assert(ipaddr_parse(SPAN_LIT("2001:db8:1::25"), &t.session.client));
+	cr_assert_eq(raise(EVENT_RCPT), ACTION_NONE);
+	cr_assert(ipaddr_parse(SPAN_LIT("2001:db9::7"), &t.session.client));
+	cr_assert_eq(raise(EVENT_RCPT), ACTION_NONE);
+}
+
 Test(agents, connection_entry_expires)
 {
 	prefix(POLICY_IP_BLOCK, "192.0.2.7", 1001, 0);

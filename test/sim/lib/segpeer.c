@@ -204,7 +204,6 @@ segpeer_init(struct segpeer *p, const struct segpeer_args *args)
 {
 	static const struct segpeer_args usual = {
 		.window_bytes = 65535, .keepalive_s = 7200, .conns_max = 16, .chunks = 256};
-	static const struct ipaddr any;
 
 	if (args == NULL)
 		args = &usual;
@@ -239,7 +238,7 @@ segpeer_init(struct segpeer *p, const struct segpeer_args *args)
 
 	p->tcp = tcp_open(&a);
 	CHECK(p->tcp != NULL);
-	CHECK(tcp_listen(p->tcp, &any, PORT, on_accept, p));
+	CHECK(tcp_listen(p->tcp, TCP_SIDE_ANY, PORT, on_accept, p));
 	tcp_run(p->tcp, p->now_us, 10);
 }
 

@@ -258,7 +258,7 @@ sink_open(struct sink *s, struct tcp *t, uint16_t port, uint64_t seed)
 	s->keep = true;
 	s->has_pipelining = true;
 	rng_init(&s->rng, seed);
-	return tcp_listen(t, &(struct ipaddr){{0}}, port, sink_accept, s);
+	return tcp_listen(t, TCP_SIDE_ANY, port, sink_accept, s);
 }
 
 void

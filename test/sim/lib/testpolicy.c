@@ -216,24 +216,12 @@ testpolicy_line(struct testpolicy *t, struct span line)
 static void
 network_rows(struct policy_build *b)
 {
-	struct policy_port out = {policy_build_str(b, SPAN_LIT("outside")),
-				  policy_build_str(b, SPAN_LIT("wire0")),
-				  ipaddr_v4(TEST_OUTSIDE_IP),
-				  {{0}},
-				  120,
-				  1};
-	struct policy_port in = {policy_build_str(b, SPAN_LIT("inside")),
-				 policy_build_str(b, SPAN_LIT("wire1")),
-				 ipaddr_v4(TEST_INSIDE_IP),
-				 {{0}},
-				 120,
-				 2};
 	struct policy_core core = {0};
 	struct policy_listener listener = {0, TEST_SMTP_PORT, DIRECTION_INBOUND};
 	struct policy_hop hop = {policy_build_str(b, SPAN_LIT("mail1")), ipaddr_v4(TEST_BACKEND_IP),
 				 TEST_SMTP_PORT, DIRECTION_INBOUND, 3};
-	(void)policy_build_row(b, POLICY_PORTS, &out, sizeof(out));
-	(void)policy_build_row(b, POLICY_PORTS, &in, sizeof(in));
+	policy_build_port(b, "outside", "wire0", ipaddr_v4(TEST_OUTSIDE_IP), 120);
+	policy_build_port(b, "inside", "wire1", ipaddr_v4(TEST_INSIDE_IP), 120);
 	(void)policy_build_row(b, POLICY_CORES, &core, sizeof(core));
 	(void)policy_build_row(b, POLICY_LISTENERS, &listener, sizeof(listener));
 	(void)policy_build_row(b, POLICY_HOPS, &hop, sizeof(hop));
