@@ -4,7 +4,7 @@
 //
 // When the pool is empty the oldest TIME_WAIT goes first, then (for our own opens only: the
 // backend's half of a relay is worth more than a stranger's SYN) the oldest embryonic connection.
-#include "dataplane/tcp_conn.h"
+#include "dataplane/tcp_sent.h"
 
 #include <string.h>
 
@@ -185,6 +185,7 @@ tcp_conn_free(struct tcp_conn *c)
 	list_remove(&t->dead, &c->work);
 	if (c->flags & TF_RST_DUE)
 		(void)tcp_out_rst(c); // second and last try: the peer finds out by itself otherwise
+	tcp_sent_clear(c);
 	chunkq_clear(&c->sndq, t->chunks);
 	chunkq_clear(&c->rcvq, t->chunks);
 	tcp_rcv_clear_ooo(c);
