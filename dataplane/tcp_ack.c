@@ -164,7 +164,9 @@ ack_new(struct tcp_conn *c, struct tcp_acked *a)
 	c->retries = 0;
 	c->backoff = 0;
 	c->flags &= ~TF_PERSIST;
-	if (c->flight != NULL)
+	if (c->flight != NULL && tcp_sent_plain(c, a))
+		ack_rtt(c, a);
+	else if (c->flight != NULL)
 		ack_scoreboard(c, a);
 	ack_timers(c);
 	if (c->ops == NULL && (c->flags & TF_USED))

@@ -26,8 +26,8 @@ rack_is_after(uint64_t a_us, uint32_t a_end, uint64_t b_us, uint32_t b_end)
 	return a_us > b_us || (a_us == b_us && seq_lt(b_end, a_end));
 }
 
-static void
-rack_min_rtt(struct tcp_conn *c, uint32_t us)
+void
+tcp_rack_min_rtt(struct tcp_conn *c, uint32_t us)
 {
 	uint32_t now = c->tcp->now_s;
 
@@ -52,12 +52,12 @@ tcp_rack_arrived(struct tcp_conn *c, const struct tcp_sent *r, struct tcp_acked 
 		if (rtt < c->min_rtt_us)
 			return;
 	} else {
-		uint32_t us = (uint32_t)MIN(rtt, 2000000u * (TCP_RTO_MAX_MS / 1000));
+		uint32_t us = (uint32_t)MIN(rtt, 2000u * TCP_RTO_MAX_MS);
 
 		if (a->rtt_us == UINT32_MAX)
 			a->rtt_us = us;
 		a->last_rtt_us = us;
-		rack_min_rtt(c, us);
+		tcp_rack_min_rtt(c, us);
 		if (seq_lt(r->end, f->fack) && !(c->flags & TF_REORDER)) {
 			c->flags |= TF_REORDER;
 			COUNT(c->tcp->counters, TCP_REORDER);

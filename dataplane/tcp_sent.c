@@ -10,12 +10,19 @@
 bool
 tcp_sent_can_add(const struct tcp_conn *c)
 {
-	const struct pool *p = &c->tcp->sents;
-	uint32_t left = pool_free_count(p), most = left > p->cap / 8 ? TCP_SENT_MAX : TCP_SENT_FEW;
+	const struct tcp *t = c->tcp;
 
-	if (left > 0 && (c->flight == NULL || c->flight->count < most))
-		return true;
-	COUNT(c->tcp->counters, TCP_NO_RECORD);
+	if (c->flight == NULL) {
+		if (pool_free_count(&t->flights) > 0)
+			return true;
+	} else {
+		uint32_t left = pool_free_count(&t->sents);
+		uint32_t most = left > t->sents.cap / 8 ? TCP_SENT_MAX : TCP_SENT_FEW;
+
+		if (left > 0 && c->flight->count < most)
+			return true;
+	}
+	COUNT(t->counters, TCP_NO_RECORD);
 	return false;
 }
 
@@ -24,7 +31,7 @@ flight_open(struct tcp_conn *c)
 {
 	struct tcp_flight *f = pool_get(&c->tcp->flights);
 
-	CHECK(f != NULL); // there are as many as records, or as connections
+	CHECK(f != NULL); // tcp_sent_can_add said so
 	memset(f, 0, sizeof(*f));
 	f->magic = TCP_FLIGHT_MAGIC;
 	list_init(&f->flying);
@@ -43,7 +50,8 @@ flight_open(struct tcp_conn *c)
 static struct tcp_sent *
 sent_new(struct tcp_conn *c, uint32_t seq, uint32_t end)
 {
-	struct tcp_sent *r = pool_get(&c->tcp->sents);
+	struct tcp_flight *f = c->flight;
+	struct tcp_sent *r = f->count == 0 ? &f->one : pool_get(&c->tcp->sents);
 
 	if (r == NULL)
 		return NULL;
@@ -53,7 +61,7 @@ sent_new(struct tcp_conn *c, uint32_t seq, uint32_t end)
 	r->flags = 0;
 	r->sent_us = c->tcp->now_us;
 	list_node_init(&r->order);
-	c->flight->count++;
+	f->count++;
 	return r;
 }
 
@@ -112,7 +120,8 @@ sent_free(struct tcp_conn *c, struct tcp_sent *r)
 		f->hint = r->prev;
 	CHECK(f->count > 0);
 	f->count--;
-	pool_put(&c->tcp->sents, r);
+	if (r != &f->one)
+		pool_put(&c->tcp->sents, r);
 }
 
 void
@@ -347,6 +356,26 @@ tcp_sent_forget_sacks(struct tcp_flight *f)
 		r->flags = TSF_AGAIN; // nobody knows when it left
 		sent_fly(f, r);
 	}
+}
+
+bool
+tcp_sent_plain(struct tcp_conn *c, struct tcp_acked *a)
+{
+	const struct tcp_flight *f = c->flight;
+	const struct tcp_sent *r = f->first;
+
+	if (f->count != 1 || r->flags != 0 || r->end != c->snd_una || a->seg->sack_count > 0 ||
+	    f->recovery != TCPR_OPEN || f->has_tlp)
+		return false;
+	uint64_t us = c->tcp->now_us - r->sent_us;
+
+	a->delivered = tcp_sent_len(r);
+	a->rtt_us = (uint32_t)MIN(us, 2000u * TCP_RTO_MAX_MS);
+	a->last_rtt_us = a->rtt_us;
+	tcp_rack_min_rtt(c, a->rtt_us);
+	tcp_cubic_grow(c, a);
+	tcp_sent_clear(c);
+	return true;
 }
 
 void

@@ -82,6 +82,8 @@ struct tcp_flight {
 	// --- HyStart++
 	uint32_t round_end, round_rtt_us, last_rtt_us, css_rtt_us;
 	uint8_t round_samples;
+	// --- most flights have one segment only: no other pool for that
+	struct tcp_sent one;
 };
 
 struct tcp_acked { // what one segment from the peer tells about ours
@@ -108,10 +110,14 @@ void tcp_sent_found(struct tcp_flight *f); // what was lost flies after all
 void tcp_sent_acked(struct tcp_conn *c, uint32_t una, struct tcp_acked *a);
 void tcp_sent_sacked(struct tcp_conn *c, struct tcp_acked *a); // the segment's SACK blocks
 void tcp_sent_forget_sacks(struct tcp_flight *f);              // the peer has dropped what it had
+// An ACK of all that flies, which is one segment that was sent once: nothing to find out but the
+// round trip. False: it is something else.
+bool tcp_sent_plain(struct tcp_conn *c, struct tcp_acked *a);
 void tcp_sent_settle(struct tcp_conn *c); // gives the flight back when nothing is in it
 void tcp_sent_clear(struct tcp_conn *c);  // the connection ends
 
 // tcp_rack.c
+void tcp_rack_min_rtt(struct tcp_conn *c, uint32_t us);
 void tcp_rack_arrived(struct tcp_conn *c, const struct tcp_sent *r, struct tcp_acked *a);
 void tcp_rack_detect(struct tcp_conn *c);  // marks what must be lost, arms the timer for the rest
 void tcp_rack_timeout(struct tcp_conn *c); // after an RTO
