@@ -130,12 +130,12 @@ tcp_cubic_grow(struct tcp_conn *c, const struct tcp_acked *a)
 	uint32_t acked = a->delivered;
 	bool is_slow = c->cwnd < c->ssthresh;
 
-	if (is_slow && c->ssthresh == TCP_CWND_MAX)
-		hystart(c, a);
 	if (!f->is_cwnd_limited && !(is_slow && c->cwnd / 2 < f->used_max)) {
 		tcp_cubic_reset(f); // the window was not what held us back
 		return;
 	}
+	if (is_slow && c->ssthresh == TCP_CWND_MAX)
+		hystart(c, a);
 	if (is_slow) {
 		uint32_t part = f->css_rounds > 0 ? HYSTART_CSS_DIVISOR : 1;
 		uint32_t more = MIN(acked / part, c->ssthresh - MIN(c->ssthresh, c->cwnd));

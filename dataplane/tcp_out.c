@@ -409,15 +409,19 @@ out_data(struct tcp_conn *c, bool is_forced, uint32_t *sent)
 	uint32_t n;
 
 	for (n = 0; n < TCP_OUT_BURST && r == TCP_OUT_MORE; n++) {
+		if (!tcp_has_unsent(c)) {
+			r = TCP_OUT_DONE;
+			break;
+		}
 		uint32_t pipe = tcp_pipe(c);
 
 		r = out_new(c, c->cwnd > pipe ? c->cwnd - pipe : 0, is_forced);
 		*sent += r == TCP_OUT_MORE;
 	}
-	if (n > 1) // a segment at least
+	if (c->flight != NULL && n > 0) {
 		tcp_rack_arm_probe(c);
-	if (c->flight != NULL)
 		out_note_use(c);
+	}
 	return r;
 }
 

@@ -66,22 +66,22 @@ struct tcp_flight {
 	uint32_t dsack_round;
 	uint32_t tlp_end; // an outstanding probe ends here
 	bool has_tlp, has_dsack_round, is_undoable;
-	uint8_t css_rounds; // HyStart++: of conservative slow start, 0: not in it
-	// --- recovery
-	uint32_t prr_delivered, prr_out, prr_from;
-	uint32_t undo_ts;      // our timestamp when the first repetition left
-	uint32_t undo_retrans; // repetitions that no D-SACK has shown to be unnecessary
-	bool has_undo_ts;
-	uint32_t undo_una; // snd_una when the window was reduced
-	uint32_t prior_cwnd, prior_ssthresh, prior_w_max;
-	// --- congestion window
+	uint8_t css_rounds;          // HyStart++: of conservative slow start, 0: not in it
 	uint32_t used_max, used_end; // the most that flew in the round that ends at used_end
-	uint32_t cubic_ms;           // when the epoch began, 0: none has
-	uint32_t cubic_k_ms, cubic_origin, cubic_est, cubic_target, cubic_target_ms;
-	uint32_t cubic_rem, cubic_est_rem; // fractions that were not added yet
+	uint32_t undo_retrans;       // repetitions that no D-SACK has shown to be unnecessary
+	uint32_t cubic_ms;           // when CUBIC's epoch began, 0: none has
+	bool has_undo_ts;
+	uint8_t round_samples;
 	// --- HyStart++
 	uint32_t round_end, round_rtt_us, last_rtt_us, css_rtt_us;
-	uint8_t round_samples;
+	// --- what follows is not cleared: it is set before it is read. Recovery:
+	uint32_t prr_delivered, prr_out, prr_from;
+	uint32_t undo_ts;  // our timestamp when the first repetition left
+	uint32_t undo_una; // snd_una when the window was reduced
+	uint32_t prior_cwnd, prior_ssthresh, prior_w_max;
+	// --- CUBIC
+	uint32_t cubic_k_ms, cubic_origin, cubic_est, cubic_target, cubic_target_ms;
+	uint32_t cubic_rem, cubic_est_rem; // fractions that were not added yet
 	// --- most flights have one segment only: no other pool for that
 	struct tcp_sent one;
 };
