@@ -53,6 +53,15 @@ ack_rtt(struct tcp_conn *c, const struct tcp_acked *a)
 	}
 }
 
+static void
+ack_syn(struct tcp_conn *c)
+{
+	uint32_t us = MIN((uint32_t)c->tcp->now_us - c->syn_us, 2000u * TCP_RTO_MAX_MS);
+
+	tcp_ack_rtt(c, us);
+	tcp_rack_min_rtt(c, us);
+}
+
 void
 tcp_ack_window(struct tcp_conn *c, const struct tcp_seg *s, uint32_t wnd)
 {
@@ -77,7 +86,7 @@ tcp_ack_open(struct tcp_conn *c, const struct tcp_seg *s)
 	CHECK(s->ack == c->snd_una + 1);
 	CHECK(chunkq_is_empty(&c->sndq) || (c->flags & TF_ACTIVE));
 	if (c->flags & TF_RTT)
-		tcp_ack_rtt(c, MIN((uint32_t)c->tcp->now_us - c->syn_us, 2000u * TCP_RTO_MAX_MS));
+		ack_syn(c);
 	c->flags &= ~TF_RTT;
 	if ((c->flags & TF_SYN_LOST) && c->srtt8 == 0)
 		c->rto_ms = TCP_RTO_SYN_LOST_MS;
@@ -123,7 +132,6 @@ ack_scoreboard(struct tcp_conn *c, struct tcp_acked *a)
 		tcp_sent_sacked(c, a);
 	ack_rtt(c, a);
 	tcp_recover_input(c, a);
-	tcp_sent_settle(c);
 }
 
 static void
@@ -131,7 +139,8 @@ ack_timers(struct tcp_conn *c)
 {
 	const struct tcp_flight *f = c->flight;
 
-	if (f == NULL) {
+	if (f == NULL || f->count == 0) {
+		c->fast_ms = 0;
 		c->rtx_ms = 0;
 		return;
 	}
@@ -177,6 +186,9 @@ ack_new(struct tcp_conn *c, struct tcp_acked *a)
 		tcp_ready(c);
 	if (bytes > 0 && c->ops != NULL && !tcp_is_dead(c))
 		c->ops->sent(c->user, c);
+	// More to send will need what the flight knows: tcp_out_work sees to that.
+	if (c->flight != NULL && (is_fin || !tcp_has_unsent(c)))
+		tcp_sent_settle(c);
 }
 
 void

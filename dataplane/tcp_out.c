@@ -519,8 +519,10 @@ tcp_out_work(struct tcp_conn *c, uint32_t *sent)
 			r = out_data(c, false, sent);
 		if (r == TCP_OUT_BLOCKED)
 			return r;
-		if (r == TCP_OUT_DONE)
+		if (r == TCP_OUT_DONE) {
 			out_persist(c);
+			tcp_sent_settle(c);
+		}
 	}
 	if (c->flags & TF_ACK_NOW) {
 		if (!out_ack(c))

@@ -204,7 +204,7 @@ tcp_rack_fire(struct tcp_conn *c)
 	struct tcp_flight *f = c->flight;
 
 	c->fast_ms = 0;
-	if (f == NULL)
+	if (f == NULL || f->count == 0)
 		return;
 	if (f->is_reo) {
 		tcp_rack_detect(c);

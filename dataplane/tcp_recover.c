@@ -86,6 +86,7 @@ recover_undo(struct tcp_conn *c)
 		c->flags |= TF_REORDER; // what else made it look like a loss
 	f->is_undoable = false;
 	f->recovery = TCPR_OPEN;
+	tcp_ready(c);
 }
 
 // Nothing was sent again, or what has arrived now left before anything was.
@@ -127,7 +128,8 @@ recover_newreno(struct tcp_conn *c, struct tcp_acked *a)
 	uint32_t acked = c->snd_una - a->una;
 
 	if (acked > 0) {
-		f->sacked -= MIN(f->sacked, acked - MIN(acked, (uint32_t)c->mss));
+		f->sacked -= MIN(f->sacked,
+				 r == NULL ? f->sacked : acked - MIN(acked, (uint32_t)c->mss));
 		c->dupacks = 0;
 		if (r != NULL && f->recovery == TCPR_FAST && !seq_lt(c->recover, c->snd_una) &&
 		    r->flags == 0)
@@ -237,7 +239,7 @@ tcp_recover_timeout(struct tcp_conn *c)
 	c->retries++;
 	c->backoff = (uint8_t)MIN(c->backoff + 1u, TCP_BACKOFF_MAX);
 	c->dupacks = 0;
-	if (f == NULL)
+	if (f == NULL || f->count == 0)
 		return;
 	if (f->first->flags & TSF_SACKED) { // RFC 2018 8
 		COUNT(c->tcp->counters, TCP_SACK_RENEGE);

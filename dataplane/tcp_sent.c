@@ -374,7 +374,8 @@ tcp_sent_plain(struct tcp_conn *c, struct tcp_acked *a)
 	a->last_rtt_us = a->rtt_us;
 	tcp_rack_min_rtt(c, a->rtt_us);
 	tcp_cubic_grow(c, a);
-	tcp_sent_clear(c);
+	sent_leave(c->flight, c->flight->first);
+	sent_free(c, c->flight->first);
 	return true;
 }
 
