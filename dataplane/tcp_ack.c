@@ -11,8 +11,6 @@ tcp_cwnd_initial(const struct tcp_conn *c)
 {
 	uint32_t mss = c->mss;
 
-	if (c->flags & TF_SYN_LOST) // RFC 5681 3.1
-		return mss;
 	return MIN(10 * mss, MAX(2 * mss, 14600u)); // RFC 6928
 }
 
@@ -53,13 +51,22 @@ ack_rtt(struct tcp_conn *c, const struct tcp_acked *a)
 	}
 }
 
+// The round trip of the handshake. When the SYN was sent more than once the echo tells which.
 static void
-ack_syn(struct tcp_conn *c)
+ack_syn(struct tcp_conn *c, const struct tcp_seg *s)
 {
-	uint32_t us = MIN((uint32_t)c->tcp->now_us - c->syn_us, 2000u * TCP_RTO_MAX_MS);
+	uint32_t us = (uint32_t)c->tcp->now_us - c->syn_us;
 
-	tcp_ack_rtt(c, us);
+	if (!(c->flags & TF_RTT)) {
+		uint32_t ms = c->tcp->now_ms32 + c->ts_offset - s->tsecr;
+
+		if (!(c->flags & TF_TS) || !(s->opts & TCP_OPT_TS) || ms > 2 * TCP_RTO_MAX_MS)
+			return;
+		us = ms * 1000;
+	}
+	tcp_ack_rtt(c, MIN(us, 2000u * TCP_RTO_MAX_MS));
 	tcp_rack_min_rtt(c, us);
+	c->flags &= ~TF_RTT;
 }
 
 void
@@ -85,18 +92,17 @@ tcp_ack_open(struct tcp_conn *c, const struct tcp_seg *s)
 {
 	CHECK(s->ack == c->snd_una + 1);
 	CHECK(chunkq_is_empty(&c->sndq) || (c->flags & TF_ACTIVE));
-	if (c->flags & TF_RTT)
-		ack_syn(c);
-	c->flags &= ~TF_RTT;
+	ack_syn(c, s);
 	if ((c->flags & TF_SYN_LOST) && c->srtt8 == 0)
 		c->rto_ms = TCP_RTO_SYN_LOST_MS;
 	c->snd_una = s->ack;
 	c->snd_nxt = s->ack;
 	CHECK(c->snd_max == s->ack);
+	// One lost SYN is no sign of congestion yet (RFC 6928 2).
+	c->cwnd = c->retries > 1 ? c->mss : tcp_cwnd_initial(c);
 	c->rtx_ms = 0;
 	c->retries = 0;
 	c->backoff = 0;
-	c->cwnd = tcp_cwnd_initial(c);
 }
 
 // Our FIN is acknowledged.

@@ -85,19 +85,35 @@ Test(plane_tcp_loss, rfc6298_initial_timeout_is_three_seconds_after_a_lost_syn)
 	p.user.c = tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user);
 	p.path = *tcp_conn_path(p.user.c);
 	segpeer_work(&p);
-	segpeer_wait(&p, 1100);
-	cr_assert_eq(segpeer_pending(&p), 2);
+	segpeer_wait(&p, 3100);
+	cr_assert_eq(segpeer_pending(&p), 3);
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_SYN | SP_ACK, 0, 1, 65535, NULL, 0);
 	segpeer_skip(&p);
 	tcp_conn_write(p.user.c, span_of(b, 3000));
 	segpeer_work(&p);
 	next_data(SP_ACK, 1, 1, 536);
-	silence(); // and the window is one segment (RFC 5681 3.1)
+	silence(); // and the window is one segment: two SYNs were lost (RFC 6928 2)
 	segpeer_wait(&p, 2990);
 	silence();
 	segpeer_wait(&p, 20);
 	next_data(SP_ACK, 1, 1, 536);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, rfc6928_one_lost_syn_costs_no_window)
+{
+	segpeer_send_options(&p, SP_SYN, 0, 0, 65535, SYN_TS, SPAN_NONE);
+	p.has_ts = true;
+	segpeer_wait(&p, 1030); // the SYN-ACK was lost; the second one takes 30 ms
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	segpeer_skip(&p);
+	tcp_conn_write(p.user.c, span_of(b, 30000));
+	segpeer_work(&p);
+	cr_assert_eq(segpeer_pending(&p), 10);
+	segpeer_skip(&p);
+	segpeer_wait(&p, 300); // and the echo has told the round trip: no timeout of 3 s
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 2);
 	segpeer_fini(&p);
 }
 
