@@ -207,6 +207,7 @@ tcp_rack_fire(struct tcp_conn *c)
 	if (f == NULL || f->count == 0)
 		return;
 	if (f->is_reo) {
+		trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_TIMER, TRACE_RACK);
 		tcp_rack_detect(c);
 		if (f->lost.count > 0)
 			tcp_recover_losses(c);
@@ -217,6 +218,7 @@ tcp_rack_fire(struct tcp_conn *c)
 	if (f->has_tlp || !tcp_out_tail(c, &is_again))
 		return;
 	COUNT(c->tcp->counters, TCP_TLP_PROBE);
+	trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_TIMER, TRACE_TLP);
 	f->has_tlp = true;
 	f->is_tlp_again = is_again;
 	f->tlp_end = c->snd_nxt;

@@ -34,6 +34,7 @@ recover_enter(struct tcp_conn *c)
 	struct tcp_flight *f = c->flight;
 
 	COUNT(c->tcp->counters, TCP_RECOVERY);
+	trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_RECOVERY, 1);
 	recover_note(c);
 	f->recovery = TCPR_FAST;
 	f->prr_from = f->prior_cwnd;
@@ -85,6 +86,7 @@ recover_undo(struct tcp_conn *c)
 	if (f->recovery == TCPR_FAST)
 		c->flags |= TF_REORDER; // what else made it look like a loss
 	f->is_undoable = false;
+	trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_RECOVERY, 0);
 	f->recovery = TCPR_OPEN;
 	tcp_ready(c);
 }
@@ -165,6 +167,7 @@ recover_fast(struct tcp_conn *c, const struct tcp_acked *a)
 	}
 	if (!is_over)
 		return true;
+	trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_RECOVERY, 0);
 	f->recovery = TCPR_OPEN; // D-SACKs that are under way may still undo it
 	c->cwnd = c->ssthresh;
 	c->dupacks = 0;

@@ -101,6 +101,7 @@ timer_idle(struct tcp_conn *c)
 		return;
 	}
 	c->probes++;
+	trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_TIMER, TRACE_KEEPALIVE);
 	(void)tcp_out_keepalive(c); // without a frame the probe counts as lost
 	c->idle_ms = tcp_after(c, TCP_KEEPALIVE_STEP_MS);
 }
@@ -128,6 +129,7 @@ timer_persist(struct tcp_conn *c)
 		timer_give_up(c);
 		return;
 	}
+	trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_TIMER, TRACE_PERSIST);
 	bool is_sent = seq_lt(c->snd_una, c->snd_edge) ? tcp_out_force(c) : tcp_out_probe(c);
 
 	if (is_sent) {
@@ -155,6 +157,7 @@ timer_retransmit(struct tcp_conn *c)
 		return;
 	}
 	COUNT(c->tcp->counters, TCP_RTO);
+	trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_TIMER, TRACE_RTO);
 	tcp_recover_timeout(c);
 	tcp_ready(c);
 }
