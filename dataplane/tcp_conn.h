@@ -53,7 +53,7 @@
 #define TCP_PORT_MIN 16384u
 #define TCP_PORT_COUNT (65536u - TCP_PORT_MIN)
 #define TCP_PORT_TRIES 2048u
-#define TCP_OUT_BURST 64u         // segments of one connection in one pass
+#define TCP_OUT_BURST 4u // segments of one connection in one pass, then it is the others' turn
 #define TCP_CHALLENGES_PER_S 200u // half of it certain, half of it chance (CVE-2016-5696)
 #define TCP_STRAY_ACKS 8u         // answers to odd segments without data: per connection and 256 ms
 #define TCP_SACK_BLOCKS_MAX 4u

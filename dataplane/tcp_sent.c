@@ -32,7 +32,9 @@ flight_open(struct tcp_conn *c)
 	struct tcp_flight *f = pool_get(&c->tcp->flights);
 
 	CHECK(f != NULL); // tcp_sent_can_add said so
-	memset(f, 0, offsetof(struct tcp_flight, prr_delivered));
+	// Of a size that the compiler does not know: for a known one it takes `rep stos`, which is
+	// slow to begin.
+	memset(f, 0, c->tcp->flights.stride);
 	f->magic = TCP_FLIGHT_MAGIC;
 	list_init(&f->flying);
 	list_init(&f->lost);

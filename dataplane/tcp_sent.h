@@ -74,7 +74,7 @@ struct tcp_flight {
 	uint8_t round_samples;
 	// --- HyStart++
 	uint32_t round_end, round_rtt_us, last_rtt_us, css_rtt_us;
-	// --- what follows is not cleared: it is set before it is read. Recovery:
+	// --- recovery
 	uint32_t prr_delivered, prr_out, prr_from;
 	uint32_t undo_ts;  // our timestamp when the first repetition left
 	uint32_t undo_una; // snd_una when the window was reduced
