@@ -8,10 +8,9 @@
 // open until its `gone` call, which is the last one. What can go wrong: no connection free: SYN
 // dropped (TCP_SYN_SHED), tcp_conn_open returns NULL; no chunk: segment dropped (TCP_NO_CHUNK), the
 // peer sends it again; no frame or no ARP entry: the segment stays unsent and is tried again on the
-// next tcp_work. RFCs: 9293, 6298 (RTO), 8985 (RACK-TLP), 6937
-// (PRR), 9438 (CUBIC), 9406 (HyStart++), 5681, 6582 and 3042 (peers without SACK), 3522, 4015 and
-// 2883 (undo), 7323 (window scale,
-// timestamps, PAWS), 2018 (SACK), 5961 (challenge ACK), 6528 (ISN), 1122 4.2.3.6
+// next tcp_work. RFCs: 9293, 6298 (RTO), 8985 (RACK-TLP), 6937 (PRR), 9438 (CUBIC), 9406
+// (HyStart++), 5681, 6582 and 3042 (peers without SACK), 3522, 4015 and 2883 (undo), 7323 (window
+// scale, timestamps, PAWS), 2018 (SACK), 5961 (challenge ACK), 6528 (ISN), 1122 4.2.3.6
 // (keepalive).
 #pragma once
 
