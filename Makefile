@@ -113,7 +113,7 @@ $(B)/test/fuzz/$(1)_%: $(B)/test/fuzz/$(1)_%.o $(call obj,$(UNIT_AREA_$(1))) $(F
 endef
 $(foreach a,base scan plane,$(eval $(call fuzz_rule,$(a))))
 
-RUNNERS := $(patsubst test/%.c,$(B)/test/%,$(wildcard test/smtp/smtp_run.c test/sim/sim_run.c))
+RUNNERS := $(patsubst test/%.c,$(B)/test/%,$(wildcard test/smtp/smtp_run.c test/sim/*.c))
 $(RUNNERS): $(B)/test/%: $(B)/test/%.o $(call obj,$(UNIT_AREA_plane))
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(UNIT_LINK_plane)
 	@echo "  LINK $@"
@@ -139,7 +139,7 @@ $(B)/bench/bench_pipeline.o $(B)/bench/bench_micro.o: LIB_CFLAGS = $(call sys,li
 $(BENCHES): $(B)/bench/%: $(B)/bench/%.o $(call obj,$(BENCH_LIB) $(UNIT_AREA_plane))
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(UNIT_LINK_plane)
 	@echo "  LINK $@"
-bench: $(BENCHES) ## all benchmarks, or BENCH=NAME; writes build/bench/NAME.json
+bench: $(BENCHES) $(B)/test/sim/simwire $(B)/test/sim/simpeer ## all benchmarks, or BENCH=NAME; writes build/bench/NAME.json
 	$(Q)bench/run.sh $(B) "$(BENCH)"
 
 # --- the rest -------------------------------------------------------------------------------------

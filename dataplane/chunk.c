@@ -93,6 +93,7 @@ chunkq_add(struct chunkq *q, struct chunk_pool *p, struct span s)
 	uint32_t done = 0;
 
 	CHECK(s.p != NULL || s.n == 0);
+	CHECK(s.n <= UINT32_MAX - q->bytes);
 	while (done < s.n) { // each turn fills a chunk or ends
 		struct chunk *c = q->last;
 
@@ -126,6 +127,7 @@ chunkq_take(struct chunkq *q, struct chunkq *from)
 		q->last->next = from->first;
 	q->last = from->last;
 	q->count += from->count;
+	CHECK(from->bytes <= UINT32_MAX - q->bytes);
 	q->bytes += from->bytes;
 	chunkq_init(from);
 }
@@ -136,6 +138,7 @@ chunkq_push(struct chunkq *q, struct chunk *c)
 	OBJ_CHECK(c, CHUNK_MAGIC);
 	CHECK(c->len > 0);
 	CHECK((uint32_t)c->off + c->len <= CHUNK_DATA);
+	CHECK(c->len <= UINT32_MAX - q->bytes);
 	chunkq_link(q, c);
 	q->bytes += c->len;
 }
@@ -155,7 +158,7 @@ void
 chunkq_drop(struct chunkq *q, struct chunk_pool *p, uint64_t n)
 {
 	CHECK(n <= q->bytes);
-	q->bytes -= n;
+	q->bytes -= (uint32_t)n;
 	while (n > 0) { // each turn frees a chunk or ends
 		struct chunk *c = q->first;
 

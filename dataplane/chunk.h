@@ -32,8 +32,9 @@ struct chunk_pool {
 struct chunkq {
 	struct chunk *first, *last;
 	uint32_t count; // chunks
-	uint64_t bytes;
+	uint32_t bytes; // a queue is a window, or a message of at most 1 GiB (setting.def)
 };
+static_assert(sizeof(struct chunkq) == 24, "two of them in a line of tcp_conn leave room");
 
 must_use bool chunk_pool_init(struct chunk_pool *p, struct mem_source *m, uint32_t count);
 void chunk_pool_fini(struct chunk_pool *p);

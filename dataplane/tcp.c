@@ -38,7 +38,6 @@ struct tcp *
 tcp_open(const struct tcp_args *a)
 {
 	CHECK(a->conns_max > 0);
-	CHECK(a->window_bytes > 0);
 	CHECK(a->chunks != NULL);
 	CHECK(a->counters != NULL);
 	CHECK(a->mem != NULL);
@@ -56,7 +55,7 @@ tcp_open(const struct tcp_args *a)
 	t->conns_max = a->conns_max;
 	t->mtu = a->mtu;
 	t->mem = a->mem;
-	tcp_settings(t, a->window_bytes, a->keepalive_s);
+	tcp_settings(t, &a->settings);
 	memcpy(&t->key, a->secret, sizeof(t->key));
 	rng_init(&t->rng, a->seed);
 	t->port_next = (uint32_t)rng_next(&t->rng);
@@ -135,12 +134,14 @@ tcp_listen(struct tcp *t, const struct ipaddr *addr, uint16_t port, tcp_accept_f
 }
 
 void
-tcp_settings(struct tcp *t, uint32_t window_bytes, uint32_t keepalive_s)
+tcp_settings(struct tcp *t, const struct tcp_settings *s)
 {
 	OBJ_CHECK(t, TCP_MAGIC);
+	CHECK(s->window_bytes > 0);
+	t->set = *s;
 	// RFC 7323 2.3: a window must stay below 2^30.
-	t->window_bytes = MIN(MAX(window_bytes, 1u), (1u << 30) - 1);
-	t->keepalive_s = keepalive_s;
+	t->set.window_bytes = MIN(s->window_bytes, (1u << 30) - 1);
+	t->set.window_bytes_max = MIN(MAX(s->window_bytes_max, s->window_bytes), (1u << 30) - 1);
 }
 
 void

@@ -9,9 +9,10 @@
 // dropped (TCP_SYN_SHED), tcp_conn_open returns NULL; no chunk: segment dropped (TCP_NO_CHUNK), the
 // peer sends it again; no frame or no ARP entry: the segment stays unsent and is tried again on the
 // next tcp_work. RFCs: 9293, 6298 (RTO), 8985 (RACK-TLP), 6937 (PRR), 9438 (CUBIC), 9406
-// (HyStart++), 5681, 6582 and 3042 (peers without SACK), 3522, 4015 and 2883 (undo), 7323 (window
-// scale, timestamps, PAWS), 2018 (SACK), 5961 (challenge ACK), 6528 (ISN), 1122 4.2.3.6
-// (keepalive).
+// (HyStart++), 5681, 6582 and 3042 (peers without SACK), 3522 and 4015 (undo), 7323 (window scale,
+// timestamps, PAWS), 2018 (SACK), 2883 (D-SACK), 5961 (challenge ACK), 6528 (ISN), 1122 4.2.3.6
+// (keepalive), 1191 and 8201 (path MTU), 2923 (black holes), 5927 (ICMP), 5482 (user timeout, as
+// policy).
 #pragma once
 
 #include "control/abi/counter.h"
@@ -25,7 +26,7 @@
 #define TCP_LISTENERS_MAX 16
 #define TCP_SEND_BYTES_MAX (256u << 10) // a connection's send queue, whatever its window
 #define TCP_SEND_BYTES_MOST (4u << 20)  // the same when twice the congestion window asks for more
-#define TCP_OOO_CHUNKS_MAX 48u          // of reassembly, one connection
+#define TCP_WINDOW_BYTES (64u << 10) // what a receive window begins with, unless the most is less
 #define TCP_TIME_WAIT_MS 30000u
 #define TCP_FIN_WAIT2_MS 60000u
 #define TCP_SYN_RETRIES 5u
@@ -82,10 +83,19 @@ struct tcp_net_ops {
 	void (*capture)(void *ctx, bool is_ours);
 };
 
+// May change while connections are open; windows and keepalives are those of new ones.
+struct tcp_settings {
+	uint32_t window_bytes;     // receive window to begin with
+	uint32_t window_bytes_max; // up to which it grows; less than that: it stays as it begins
+	uint32_t keepalive_s;
+	uint32_t zero_window_s; // a peer that keeps its window closed this long is given up; 0:
+				// never
+	uint32_t user_s;        // and one that acknowledges nothing this long (RFC 5482); 0: never
+};
+
 struct tcp_args {
 	uint32_t conns_max;
-	uint32_t window_bytes; // receive window of a connection
-	uint32_t keepalive_s;
+	struct tcp_settings settings;
 	uint64_t seed;      // jitter and local ports
 	uint8_t secret[16]; // ISNs (RFC 6528) and the flow table's hash
 	uint16_t mtu;       // for the MSS that we offer
@@ -97,11 +107,13 @@ struct tcp_args {
 	void *net_ctx;
 };
 
-// What the network says about a segment of ours (ICMP, ICMPv6), not yet believed.
+// What the network says about a segment of ours (ICMP, ICMPv6), not yet believed. None of it ends a
+// connection that is open; TCP_ERROR_HARD ends an open that was not answered (TCP_GONE_REFUSED).
 enum tcp_error_kind {
 	TCP_ERROR_SOFT,    // network or host unreachable, time exceeded (RFC 9293 3.9.2.2)
 	TCP_ERROR_HARD,    // port or protocol unreachable, administratively prohibited
-	TCP_ERROR_TOO_BIG, // needs fragmentation; `mtu` is the next hop's, 0: not said
+	TCP_ERROR_TOO_BIG, // needs fragmentation; `mtu` is the next hop's, 0: not said; below 552
+			   // (IPv6: 1280) it counts as that
 };
 
 struct tcp_error {
@@ -133,8 +145,7 @@ uint32_t tcp_conn_max(const struct tcp *t);
 // How hard the worker is pressed (shed.h): from SHED_COOKIES on SYNs are answered without memory,
 // from SHED_SHRINK on windows do not grow, from SHED_DROP on SYNs are dropped.
 void tcp_shed(struct tcp *t, enum shed_level level);
-// For new connections.
-void tcp_settings(struct tcp *t, uint32_t window_bytes, uint32_t keepalive_s);
+void tcp_settings(struct tcp *t, const struct tcp_settings *s);
 
 // Active open towards raddr:rport; `open` or `gone` is called later, never from inside. NULL: no
 // route, no connection or no local port.

@@ -4,10 +4,11 @@
 // What for: the layout of a connection and of the instance, and the calls between the parts: tcp.c
 // (what users call, the loop), tcp_open.c (birth and death of connections), tcp_seg.c (parsing),
 // tcp_in.c (the state machine of arriving segments), tcp_ack.c (acknowledgements, RTT), tcp_sent.h
-// (what is in flight: loss detection, recovery, congestion), tcp_rcv.c (reassembly, delivery, our
-// window), tcp_out.c (segments that leave), tcp_timer.c. Who calls it: the owning worker. Memory:
-// connections come from one pool; chunks in sndq, rcvq and ooo are the connection's until they are
-// dropped. What can go wrong: see tcp.h.
+// (what is in flight: loss detection, recovery, congestion), tcp_rcv.c (delivery, our window, when
+// to acknowledge), tcp_ooo.c (reassembly), tcp_out.c (segments that leave), tcp_mtu.c (how large
+// they may be), tcp_error.c (what ICMP says of them), tcp_timer.c. Who calls it: the owning worker.
+// Memory: connections come from one pool; chunks in sndq, rcvq and ooo are the connection's until
+// they are dropped. What can go wrong: see tcp.h.
 //
 // Rules inside: users are called only through tcp_call_*, and after each of these calls the
 // connection may be dead (TF_DEAD) or without a user. Dead connections keep their memory until
@@ -56,6 +57,8 @@
 #define TCP_OUT_BURST 4u // segments of one connection in one pass, then it is the others' turn
 #define TCP_CHALLENGES_PER_S 200u // half of it certain, half of it chance (CVE-2016-5696)
 #define TCP_STRAY_ACKS 8u         // answers to odd segments without data: per connection and 256 ms
+#define TCP_MTU_SETS 64u
+#define TCP_MTU_WAYS 4u
 #define TCP_SACK_BLOCKS_MAX 4u
 
 enum tcp_state { // RFC 9293 3.3.2; LISTEN is the listener table, CLOSED no object or one to be
@@ -100,6 +103,7 @@ enum tcp_flag {
 	TF_WSCALE = 1u << 23,  // window scaling negotiated
 	TF_CAPTURE = 1u << 24, // its frames are wanted
 	TF_REORDER = 1u << 30, // the path is known to reorder (RFC 8985)
+	TF_SOFT_ERROR = 1u << 25, // the network said that it cannot reach the peer
 };
 
 struct tcp_conn {
@@ -127,11 +131,15 @@ struct tcp_conn {
 	uint32_t ts_recent;
 	uint32_t ts_recent_s; // when it was taken, seconds of our clock
 	uint32_t ts_offset;
-	uint32_t window;  // bytes of rcvq that we allow
+	uint32_t window;  // bytes of rcvq that it has earned; what it gets of them: tcp_rcv.c
 	uint32_t recover; // the last byte sent when a loss was found
 	// --- line 2: queues
 	struct chunkq sndq; // from snd_una on
 	struct chunkq rcvq; // in order, not taken by the user yet; ends at rcv_nxt
+	uint32_t round_seq; // the round trip that is being measured: what the user had taken
+	uint32_t round_ms;  // when it began; 0: no data yet
+	uint16_t stall_s;   // when the first of a series of timeouts or probes went off
+	uint8_t quick_acks; // full segments that are still acknowledged one by one
 	// --- line 3: time; deadlines are ms of our clock modulo 2^32, 0: off
 	struct wheel_node timer; // armed for the earliest of the three, or earlier
 	struct tcp *tcp;
@@ -145,9 +153,9 @@ struct tcp_conn {
 	// --- line 4: user, lists
 	const struct tcp_user_ops *ops; // NULL: no user
 	void *user;
-	struct list_node work; // ready, blocked or dead list
-	struct list_node node; // embryonic, TIME_WAIT or drain list
-	struct chunk *ooo; // out of order, ascending and disjoint; tag: sequence number, age << 32
+	struct list_node work;   // ready, blocked or dead list
+	struct list_node node;   // embryonic, TIME_WAIT or drain list
+	struct chunk *ooo;       // the index of what came out of order (tcp_ooo.c); NULL: nothing
 	struct chunk *snd_chunk; // where the last copy ended: makes sending O(1) along a long queue
 	// --- line 5
 	uint32_t snd_chunk_seq;
@@ -157,11 +165,10 @@ struct tcp_conn {
 	uint32_t min_rtt_us, min_rtt_s; // smallest sample of the last minute and its time, 0: none
 	uint32_t w_max;                 // CUBIC: window before the last reduction
 	uint32_t fin_seq;
-	uint32_t unacked; // bytes received since our last ACK
 	uint16_t rcv_mss; // largest payload seen
 	uint16_t adv_mss; // what we offered
 	uint8_t retries, backoff, probes, dupacks;
-	uint8_t ooo_count, why;
+	uint8_t why;
 	uint8_t reo_mult,
 		reo_persist; // RFC 8985 6.2: width of the reordering window, and for how long
 	uint32_t trace_last; // of trace.h
@@ -182,6 +189,16 @@ struct tcp_listener {
 	void *ctx;
 };
 
+struct tcp_range { // of sequence numbers
+	uint32_t start, end;
+};
+
+struct tcp_mtu { // what is known of the path to one peer (tcp_mtu.c)
+	struct ipaddr raddr;
+	uint32_t until_s;
+	uint16_t mtu; // 0: free
+};
+
 struct tcp {
 	uint32_t magic;
 	uint32_t now_ms32, now_s;
@@ -191,10 +208,12 @@ struct tcp {
 	struct trace *trace;
 	const struct tcp_net_ops *net;
 	void *net_ctx;
-	uint32_t conns_max, window_bytes, keepalive_s;
+	uint32_t conns_max;
+	struct tcp_settings set;
 	uint16_t mtu;
 	uint32_t port_next;
-	uint32_t ooo_age; // counts out-of-order arrivals: orders SACK blocks
+	uint32_t ooo_age;       // counts out-of-order arrivals: orders SACK blocks
+	struct tcp_range dsack; // for the ACK that is being written; empty: none
 	uint64_t challenge_s;
 	uint32_t challenge_left;
 	enum shed_level shed;
@@ -205,6 +224,8 @@ struct tcp {
 	struct pool conns, sents, flights;
 	struct flow_table flows;
 	struct tcp_listener listeners[TCP_LISTENERS_MAX];
+	struct tcp_mtu mtus[TCP_MTU_SETS][TCP_MTU_WAYS];
+	uint32_t mtu_until_s; // none of them lasts longer
 	struct mem_source *mem;
 	struct wheel wheel;
 };
@@ -265,6 +286,15 @@ tcp_has_unsent(const struct tcp_conn *c)
 	return seq_lt(c->snd_nxt, tcp_snd_end(c) + is_fin);
 }
 
+// Is there anything for a SACK option?
+static inline bool
+tcp_has_sack(const struct tcp_conn *c)
+{
+	const struct tcp_range *d = &c->tcp->dsack;
+
+	return (c->ooo != NULL || d->start != d->end) && (c->flags & TF_SACK);
+}
+
 static inline bool
 tcp_is_dead(const struct tcp_conn *c)
 {
@@ -313,9 +343,34 @@ void tcp_ack_rtt(struct tcp_conn *c, uint32_t us);
 void tcp_rcv_input(struct tcp_conn *c, const struct tcp_seg *s);
 uint32_t tcp_rcv_deliver(struct tcp_conn *c); // returns calls made
 uint16_t tcp_rcv_window(struct tcp_conn *c, bool is_syn);
-uint32_t tcp_rcv_sack(const struct tcp_conn *c, uint32_t blocks[][2], uint32_t most);
-void tcp_rcv_clear_ooo(struct tcp_conn *c);
+uint8_t tcp_rcv_wscale(const struct tcp *t); // that we offer: fits the widest window
+// The SACK option of the next segment: a duplicate that just arrived (RFC 2883), then the blocks.
+uint32_t tcp_rcv_sack(const struct tcp_conn *c, struct tcp_range *blocks, uint32_t most);
+// Bytes that were there already; cut to what RFC 2883 may report. Until tcp_rcv_dsack_end.
+void tcp_rcv_dsack_begin(struct tcp_conn *c, uint32_t seq, uint32_t n);
+void tcp_rcv_dsack_end(struct tcp_conn *c);
 bool tcp_rcv_is_drained(const struct tcp_conn *c); // the user has had everything, eof too
+
+// tcp_ooo.c
+enum tcp_ooo {
+	TCP_OOO_KEPT,  // some of it was new
+	TCP_OOO_KNOWN, // none of it was
+	TCP_OOO_FULL,  // there was no room for some of it
+};
+// Keeps what is new of the bytes at seq, in at most `chunks_max` chunks of the connection. `dup`:
+// the first bytes that were there already.
+enum tcp_ooo tcp_ooo_add(struct tcp_conn *c, struct tcp_range at, const uint8_t *bytes,
+			 uint32_t chunks_max, struct tcp_range *dup);
+// The first bytes behind a gap; false: there are none.
+bool tcp_ooo_first(const struct tcp_conn *c, uint32_t *seq);
+struct chunk *tcp_ooo_take(struct tcp_conn *c); // what begins at rcv_nxt; NULL: nothing
+uint32_t tcp_ooo_sack(const struct tcp_conn *c, struct tcp_range *blocks, uint32_t most);
+void tcp_ooo_clear(struct tcp_conn *c);
+
+// tcp_mtu.c
+uint32_t tcp_mtu_mss(struct tcp_conn *c, uint32_t mss); // at the handshake: what the path allows
+bool tcp_mtu_too_big(struct tcp_conn *c, uint32_t mtu); // false: not believed
+void tcp_mtu_timeout(struct tcp_conn *c); // before a repetition: is it the size that is lost?
 
 // tcp_out.c
 enum tcp_out { TCP_OUT_DONE, TCP_OUT_MORE, TCP_OUT_BLOCKED };

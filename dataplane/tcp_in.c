@@ -43,7 +43,7 @@ in_syn_options(struct tcp_conn *c, const struct tcp_seg *s)
 		c->snd_wscale = s->wscale;
 	}
 	in_window_limit(c);
-	c->mss = (uint16_t)mss;
+	c->mss = (uint16_t)tcp_mtu_mss(c, mss);
 	c->rcv_nxt = s->seq + 1;
 	c->last_ack_sent = c->rcv_nxt;
 	c->rcv_edge = c->rcv_nxt + MIN(c->window, UINT16_MAX); // as the SYN says, unscaled
@@ -75,8 +75,6 @@ in_listen(struct tcp *t, const struct tcp_path *path, const struct tcp_seg *s,
 	c->state = TCPS_SYN_RCVD;
 	c->listener = (uint8_t)(l - t->listeners);
 	c->adv_mss = tcp_mss_for(&path->laddr, t->mtu);
-	while (c->rcv_wscale < TCP_WSCALE_MAX && c->window >> c->rcv_wscale > UINT16_MAX)
-		c->rcv_wscale++;
 	in_syn_options(c, s); // bytes on a SYN are not taken: the peer sends them again
 	list_push_back(&t->embryos, &c->node);
 	c->flags |= TF_SYN_DUE;
@@ -228,8 +226,12 @@ in_not_acceptable(struct tcp_conn *c, const struct tcp_seg *s)
 	if (s->seq == c->rcv_nxt && c->rcv_edge == c->rcv_nxt && (s->flags & TCP_ACK) &&
 	    !(s->flags & TCP_SYN) && c->state != TCPS_SYN_RCVD && seq_le(s->ack, c->snd_max))
 		tcp_ack_input(c, s);
-	if (!tcp_is_dead(c))
-		tcp_out_stray_ack(c, s->data.n == 0 && !(s->flags & TCP_FIN));
+	if (tcp_is_dead(c))
+		return;
+	if (is_old)
+		tcp_rcv_dsack_begin(c, s->seq, s->data.n);
+	tcp_out_stray_ack(c, s->data.n == 0 && !(s->flags & TCP_FIN));
+	tcp_rcv_dsack_end(c);
 }
 
 static void

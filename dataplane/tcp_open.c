@@ -111,8 +111,9 @@ tcp_conn_new(struct tcp *t, const struct tcp_path *path, bool is_active)
 	list_node_init(&c->node);
 	chunkq_init(&c->sndq);
 	chunkq_init(&c->rcvq);
-	c->window = t->window_bytes;
-	c->keepalive_s = (uint16_t)MIN(t->keepalive_s, UINT16_MAX);
+	c->window = t->set.window_bytes;
+	c->rcv_wscale = tcp_rcv_wscale(t);
+	c->keepalive_s = (uint16_t)MIN(t->set.keepalive_s, UINT16_MAX);
 	c->rto_ms = TCP_RTO_INITIAL_MS;
 	c->ssthresh = TCP_CWND_MAX;
 	c->ts_offset = (uint32_t)open_hash(t, path, HASH_TS);
@@ -188,7 +189,7 @@ tcp_conn_free(struct tcp_conn *c)
 	tcp_sent_clear(c);
 	chunkq_clear(&c->sndq, t->chunks);
 	chunkq_clear(&c->rcvq, t->chunks);
-	tcp_rcv_clear_ooo(c);
+	tcp_ooo_clear(c);
 	CHECK(!wheel_is_set(&c->timer));
 	CHECK(!list_node_is_linked(&c->node));
 	pool_put(&t->conns, c);
@@ -238,8 +239,6 @@ tcp_conn_open(struct tcp *t, const struct ipaddr *raddr, uint16_t rport,
 	c->user = user;
 	c->flags |= TF_SYN_DUE | TF_USED;
 	c->adv_mss = tcp_mss_for(&path.laddr, mtu);
-	while (c->rcv_wscale < TCP_WSCALE_MAX && c->window >> c->rcv_wscale > UINT16_MAX)
-		c->rcv_wscale++;
 	c->snd_edge = c->snd_una + 1;
 	c->idle_ms = tcp_after(c, TCP_SYN_LIFE_MS);
 	tcp_timer_update(c);

@@ -52,9 +52,9 @@ out_options(const struct tcp_conn *c, uint8_t flags, uint32_t most, uint8_t *p)
 		store_be32(p + 8, c->ts_recent);
 		n = 12;
 	}
-	if (c->ooo == NULL || !(c->flags & TF_SACK) || (flags & TCP_RST) || most < n + 12)
+	if (!tcp_has_sack(c) || (flags & TCP_RST) || most < n + 12)
 		return n;
-	uint32_t blocks[TCP_SACK_BLOCKS_MAX][2];
+	struct tcp_range blocks[TCP_SACK_BLOCKS_MAX];
 	uint32_t count = tcp_rcv_sack(c, blocks, MIN((most - n - 4) / 8, TCP_SACK_BLOCKS_MAX));
 
 	if (count == 0)
@@ -62,8 +62,8 @@ out_options(const struct tcp_conn *c, uint8_t flags, uint32_t most, uint8_t *p)
 	store_be32(p + n, 0x01010500u | (2 + 8 * count));
 	n += 4;
 	for (uint32_t i = 0; i < count; i++, n += 8) {
-		store_be32(p + n, blocks[i][0]);
-		store_be32(p + n + 4, blocks[i][1]);
+		store_be32(p + n, blocks[i].start);
+		store_be32(p + n + 4, blocks[i].end);
 	}
 	return n;
 }
@@ -143,7 +143,6 @@ out_segment(struct tcp_conn *c, uint32_t seq, uint32_t len, uint8_t flags)
 	c->last_send_ms = t->now_ms32;
 	if (flags & TCP_ACK) {
 		c->last_ack_sent = c->rcv_nxt;
-		c->unacked = 0;
 		c->ack_ms = 0;
 		c->flags &= ~TF_ACK_NOW;
 	}

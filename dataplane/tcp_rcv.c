@@ -1,17 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-// tcp_rcv: what arrives: delivery, the receive queue, reassembly, our window. Runs on the owning
-// worker.
+// tcp_rcv: what arrives: delivery, the receive queue, our window, when to acknowledge. Runs on the
+// owning worker.
 //
 //   in order      > user's recv > what it does not take into rcvq
-//   out of order  > ooo: sorted, no overlaps; SACK blocks come from here
+//   out of order  > tcp_ooo.c; SACK blocks come from there
 //
-// The window is `window` less what rcvq holds; its edge never goes back.
+// The window. A connection earns one (`window`): it begins with the setting's first step and grows
+// to four times what its user took in a round trip (what a sender in slow start sends in the next
+// two), and a bit. What it gets of that is rcv_allowed(), the same for all, by how much stream
+// memory is free; less rcvq, that is what we promise. The edge never goes back: a promise that
+// became too large is not renewed as it is used.
+//
+// A promise costs nothing while users take bytes at once. The danger is the pause: a thousand
+// clients earn 4 MiB each, by dripping a megabyte within one round trip that they stretch
+// themselves (it need not even be fast), and then their backend is slow and all of them pour. So
+// what was promised is not what may be kept. A connection whose user pauses, or whose bytes have a
+// gap before them, keeps at most rcv_allowed() as it stands at that moment: beyond the first step
+// an eighth of what is free and nothing once half of the pool is used; less than the first step
+// once seven eighths are. The rest is dropped unacknowledged (TCP_WINDOW_SHED) and comes again. Of
+// the thousand the first dozen get half of the pool, the others 64 KiB each as ever, and before the
+// pool is empty all of them stand at 8 KiB: a connection whose user takes its bytes needs no memory
+// and runs on. Honest senders meet the drop only when that many pause at once.
 //
 // The first bytes that arrived for a sequence number win: a later copy with other contents changes
-// nothing, whether they were delivered, queued or wait in ooo. Sources: RFC 9293 3.8.6.2.2 (silly
-// window), RFC 7323 2.4 (rounding of a scaled window), RFC 2018 4 (order of SACK blocks), RFC
-// 5681 4.2 (when to ACK at once).
+// nothing, whether they were delivered, queued or wait behind a gap. Sources: RFC 9293 3.8.6.2.2
+// (silly window), RFC 7323 2.4 (rounding of a scaled window), RFC 2018 4 (order of SACK blocks),
+// RFC 2883 (duplicates), RFC 5681 4.2 (when to ACK at once).
 #include "dataplane/tcp_conn.h"
+
+#define RCV_SHARE 8u            // one connection: no more than this part of what is free
+#define RCV_SHRUNK_BYTES 8192u  // what still moves when memory or time is short
+#define RCV_OOO_SPARE 16u       // chunks of reassembly beyond a window's worth: part full ones
+#define RCV_ROUND_MAX_MS 10000u // a round trip that takes longer was a pause
+#define RCV_QUICK_ACKS 16u      // full segments acknowledged one by one: a sender's first rounds
+#define RCV_QUICK_IDLE_MS 1000u // and again after this
+#define RCV_STRETCH 4u          // full segments for one ACK inside a burst (RFC 5681 4.2)
 
 bool
 tcp_rcv_is_drained(const struct tcp_conn *c)
@@ -19,19 +42,28 @@ tcp_rcv_is_drained(const struct tcp_conn *c)
 	return chunkq_is_empty(&c->rcvq) && (!(c->flags & TF_FIN_RCVD) || (c->flags & TF_EOF_DONE));
 }
 
-void
-tcp_rcv_clear_ooo(struct tcp_conn *c)
+// Bytes that one connection may be promised, and may keep, as things stand.
+static uint32_t
+rcv_allowed(const struct tcp *t)
 {
-	while (c->ooo != NULL) { // at most TCP_OOO_CHUNKS_MAX
-		struct chunk *k = c->ooo;
+	const struct pool *pool = &t->chunks->pool;
+	uint32_t spare = pool_free_count(pool);
 
-		c->ooo = k->next;
-		k->next = NULL;
-		chunk_put(c->tcp->chunks, k);
-		CHECK(c->ooo_count > 0);
-		c->ooo_count--;
-	}
-	CHECK(c->ooo_count == 0);
+	if (t->shed >= SHED_SHRINK || spare < pool->cap / 8)
+		return RCV_SHRUNK_BYTES;
+	if (spare < pool->cap / 2)
+		return t->set.window_bytes;
+	uint64_t share = (uint64_t)(spare / RCV_SHARE) * CHUNK_DATA;
+
+	return (uint32_t)MAX(MIN(share, t->set.window_bytes_max), t->set.window_bytes);
+}
+
+static uint32_t
+rcv_free(const struct tcp_conn *c)
+{
+	uint32_t limit = MIN(c->window, rcv_allowed(c->tcp));
+
+	return c->rcvq.bytes < limit ? limit - c->rcvq.bytes : 0;
 }
 
 static void
@@ -71,10 +103,15 @@ rcv_take(struct tcp_conn *c, struct span s)
 		taken = rcv_offer(c, s);
 	if (taken == s.n || c->ops == NULL)
 		return s.n;
-	uint32_t kept = chunkq_add(&c->rcvq, c->tcp->chunks, span_from(s, taken));
+	uint32_t most = rcv_allowed(c->tcp);
+	uint32_t room = most > c->rcvq.bytes ? most - c->rcvq.bytes : 0;
+	uint32_t fits = MIN(s.n - taken, room);
+	uint32_t kept = chunkq_add(&c->rcvq, c->tcp->chunks, span_sub(s, taken, fits));
 
-	if (taken + kept < s.n)
+	if (kept < fits)
 		COUNT(c->tcp->counters, TCP_NO_CHUNK);
+	else if (taken + fits < s.n)
+		COUNT(c->tcp->counters, TCP_WINDOW_SHED);
 	return taken + kept;
 }
 
@@ -110,154 +147,73 @@ rcv_take_chunk(struct tcp_conn *c, struct chunk *k)
 	}
 }
 
-// What of ooo has come in order. Its bytes never move the window's edge: they were inside it.
+// What has come in order behind a gap. Its bytes never move the window's edge: they were inside it.
 static void
 rcv_fill_gap(struct tcp_conn *c)
 {
-	while (c->ooo != NULL && !tcp_is_dead(c)) { // at most TCP_OOO_CHUNKS_MAX
-		struct chunk *k = c->ooo;
-		uint32_t seq = (uint32_t)k->tag;
+	struct chunk *k;
 
-		OBJ_CHECK(k, CHUNK_MAGIC);
-		if (seq_lt(c->rcv_nxt, seq))
-			return;
-		c->ooo = k->next;
-		c->ooo_count--;
-		uint32_t old = c->rcv_nxt - seq; // bytes that have come in order meanwhile
-
-		if (old >= k->len) {
-			k->next = NULL;
-			chunk_put(c->tcp->chunks, k);
-			continue;
-		}
-		k->off = (uint16_t)(k->off + old);
-		k->len = (uint16_t)(k->len - old);
+	// At most the chunks that it holds.
+	while (c->ooo != NULL && !tcp_is_dead(c) && (k = tcp_ooo_take(c)) != NULL)
 		rcv_take_chunk(c, k);
-	}
 }
 
-// One run of bytes that lies in a gap: behind `before` (NULL: at the front). False: no room.
-static bool
-rcv_ooo_insert(struct tcp_conn *c, struct chunk **before, uint32_t seq, struct span s, uint64_t age)
-{
-	struct chunk *k = *before;
-
-	while (s.n > 0) { // each turn fills a chunk or ends
-		uint32_t at = k == NULL ? 0 : (uint32_t)k->off + k->len;
-
-		if (k == NULL || (uint32_t)k->tag + k->len != seq || at == CHUNK_DATA) {
-			struct chunk *fresh;
-
-			if (c->ooo_count >= TCP_OOO_CHUNKS_MAX || chunk_pool_is_low(c->tcp->chunks))
-				return false;
-			fresh = chunk_get(c->tcp->chunks);
-			if (fresh == NULL)
-				return false;
-			fresh->tag = seq;
-			fresh->next = k == NULL ? c->ooo : k->next;
-			if (k == NULL)
-				c->ooo = fresh;
-			else
-				k->next = fresh;
-			c->ooo_count++;
-			k = fresh;
-			at = 0;
-		}
-		uint32_t n = MIN(s.n, CHUNK_DATA - at);
-
-		memcpy(k->data + at, s.p, n);
-		k->len = (uint16_t)(k->len + n);
-		k->tag = (uint32_t)k->tag | age << 32;
-		seq += n;
-		s = span_from(s, n);
-	}
-	*before = k;
-	return true;
-}
-
-// Keeps the bytes of s that are not there yet. Walks at most TCP_OOO_CHUNKS_MAX chunks.
 static void
 rcv_ooo(struct tcp_conn *c, uint32_t seq, struct span s)
 {
-	uint64_t age = ++c->tcp->ooo_age;
-	struct chunk *before = NULL, *k = c->ooo;
-	bool is_kept = false;
+	uint32_t room = rcv_free(c), chunks_max = room == 0 ? 0 : room / CHUNK_DATA + RCV_OOO_SPARE;
+	struct tcp_range dup;
 
-	while (s.n > 0) {
-		OBJ_CHECK(c, TCP_CONN_MAGIC);
-		uint32_t gap = s.n;
-
-		if (k != NULL) {
-			uint32_t start = (uint32_t)k->tag, end = start + k->len;
-
-			if (seq_le(end, seq)) { // wholly before
-				before = k;
-				k = k->next;
-				continue;
-			}
-			if (seq_le(start, seq)) { // its first bytes are there already
-				k->tag = start | age << 32;
-				s = span_from(s, MIN(s.n, end - seq));
-				seq = end;
-				before = k;
-				k = k->next;
-				continue;
-			}
-			gap = MIN(s.n, start - seq);
-		}
-		if (!rcv_ooo_insert(c, &before, seq, span_sub(s, 0, gap), age)) {
-			COUNT(c->tcp->counters, TCP_NO_CHUNK);
-			return;
-		}
-		is_kept = true;
-		seq += gap;
-		s = span_from(s, gap);
-		k = before->next;
-	}
-	if (is_kept)
+	switch (tcp_ooo_add(c, (struct tcp_range){seq, seq + s.n}, s.p, chunks_max, &dup)) {
+	case TCP_OOO_KEPT:
 		COUNT(c->tcp->counters, TCP_OUT_OF_ORDER);
-	else
+		break;
+	case TCP_OOO_KNOWN:
 		COUNT(c->tcp->counters, TCP_DUPLICATE);
+		break;
+	case TCP_OOO_FULL:
+		COUNT(c->tcp->counters, TCP_NO_CHUNK);
+		break;
+	}
+	if (dup.start != dup.end)
+		tcp_rcv_dsack_begin(c, dup.start, dup.end - dup.start);
+}
+
+void
+tcp_rcv_dsack_begin(struct tcp_conn *c, uint32_t seq, uint32_t n)
+{
+	// Bytes from before the window, or nobody's at all: some of it may be another connection's.
+	if (!(c->flags & TF_SACK) || n == 0 || n > c->tcp->set.window_bytes_max)
+		return;
+	c->tcp->dsack = (struct tcp_range){seq, seq + n};
+	COUNT(c->tcp->counters, TCP_DSACK_OUT);
+}
+
+void
+tcp_rcv_dsack_end(struct tcp_conn *c)
+{
+	c->tcp->dsack = (struct tcp_range){0, 0};
 }
 
 uint32_t
-tcp_rcv_sack(const struct tcp_conn *c, uint32_t blocks[][2], uint32_t most)
+tcp_rcv_sack(const struct tcp_conn *c, struct tcp_range *blocks, uint32_t most)
 {
-	uint32_t ages[TCP_SACK_BLOCKS_MAX];
+	const struct tcp_range *d = &c->tcp->dsack;
 	uint32_t count = 0;
-	const struct chunk *k = c->ooo;
 
-	CHECK(most <= TCP_SACK_BLOCKS_MAX);
-	while (k != NULL && most > 0) { // at most TCP_OOO_CHUNKS_MAX turns, both loops together
-		uint32_t start = (uint32_t)k->tag, end = start, age = (uint32_t)(k->tag >> 32), i;
-
-		for (; k != NULL && (uint32_t)k->tag == end; k = k->next) {
-			end += k->len;
-			if (seq_lt(age, (uint32_t)(k->tag >> 32)))
-				age = (uint32_t)(k->tag >> 32);
-		}
-		// Newest first; the oldest falls off the end.
-		for (i = count; i > 0 && seq_lt(ages[i - 1], age); i--) {
-			if (i < most) {
-				ages[i] = ages[i - 1];
-				blocks[i][0] = blocks[i - 1][0];
-				blocks[i][1] = blocks[i - 1][1];
-			}
-		}
-		if (i >= most)
-			continue;
-		ages[i] = age;
-		blocks[i][0] = start;
-		blocks[i][1] = end;
-		count = MIN(count + 1, most);
-	}
-	return count;
+	if (d->start != d->end && most > 0)
+		blocks[count++] = *d;
+	return count + tcp_ooo_sack(c, blocks + count, most - count);
 }
 
-static uint32_t
-rcv_free(const struct tcp_conn *c)
+uint8_t
+tcp_rcv_wscale(const struct tcp *t)
 {
-	return c->rcvq.bytes < c->window ? c->window - (uint32_t)c->rcvq.bytes : 0;
+	uint8_t n = 0;
+
+	while (n < TCP_WSCALE_MAX && t->set.window_bytes_max >> n > UINT16_MAX)
+		n++;
+	return n;
 }
 
 uint16_t
@@ -325,7 +281,7 @@ rcv_fin(struct tcp_conn *c)
 	c->rcv_nxt++;
 	c->rcv_edge = seq_max(c->rcv_edge, c->rcv_nxt);
 	c->flags = (c->flags & ~TF_FIN_EARLY) | TF_FIN_RCVD | TF_ACK_NOW;
-	tcp_rcv_clear_ooo(c);
+	tcp_ooo_clear(c);
 	tcp_ready(c);
 	switch (c->state) {
 	case TCPS_ESTABLISHED:
@@ -343,17 +299,61 @@ rcv_fin(struct tcp_conn *c)
 	rcv_eof(c);
 }
 
+// A burst that arrives in one turn is acknowledged every RCV_STRETCH segments: a sender in slow
+// start grows by what is acknowledged, but it spreads its segments, and measures round trips and
+// loss, by how often. All other ACKs leave when the turn ends, with what the user has to say.
 static void
 rcv_schedule_ack(struct tcp_conn *c, uint32_t n)
 {
-	c->unacked += n;
 	c->rcv_mss = (uint16_t)MAX(c->rcv_mss, MIN(n, UINT16_MAX));
-	if (c->unacked >= 2u * c->rcv_mss) {
+	uint32_t unacked = c->rcv_nxt - c->last_ack_sent, full = c->rcv_mss;
+
+	if (full >= TCP_MSS_DEFAULT && unacked >= RCV_STRETCH * full) {
+		tcp_out_ack_now(c);
+	} else if (unacked >= 2 * full) {
+		c->flags |= TF_ACK_NOW;
+		tcp_ready(c);
+	} else if (c->quick_acks > 0 && n >= TCP_MSS_DEFAULT && n == full) {
+		c->quick_acks--;
 		c->flags |= TF_ACK_NOW;
 		tcp_ready(c);
 	} else if (c->ack_ms == 0 && !(c->flags & TF_ACK_NOW)) {
 		c->ack_ms = tcp_after(c, TCP_DELACK_MS);
 	}
+}
+
+// Measures what the user takes in a round trip, and lets the window grow with it. A round trip is
+// over when a segment echoes an ACK that left after its beginning (RFC 7323), or has lasted as long
+// as our own segments take to be acknowledged. Without any of them the window stays.
+static void
+rcv_round(struct tcp_conn *c, const struct tcp_seg *s)
+{
+	const struct tcp *t = c->tcp;
+	uint32_t taken = c->rcv_nxt - c->rcvq.bytes, ms = t->now_ms32 - c->round_ms;
+	bool is_over;
+
+	if (c->flags & TF_TS)
+		is_over = seq_lt(c->round_ms + c->ts_offset, s->tsecr);
+	else
+		is_over = c->srtt8 > 0 && ms >= MAX(c->srtt8 / 8000, 1u);
+	bool is_first = c->round_ms == 0, is_pause = is_first || ms > RCV_ROUND_MAX_MS;
+
+	if (!is_over && !is_pause)
+		return;
+	if (is_first || ms > RCV_QUICK_IDLE_MS)
+		c->quick_acks = RCV_QUICK_ACKS;
+	if (!is_pause && !(c->flags & TF_PAUSED)) {
+		uint64_t want = 4ull * (taken - c->round_seq) + 16u * c->adv_mss;
+		uint32_t most = c->flags & TF_WSCALE ? t->set.window_bytes_max : UINT16_MAX;
+
+		most = MIN(most, rcv_allowed(t));
+		if (c->window < MIN(want, most)) {
+			c->window = (uint32_t)MIN(want, most);
+			COUNT(t->counters, TCP_WINDOW_GROWN);
+		}
+	}
+	c->round_seq = taken;
+	c->round_ms = tcp_after(c, 0);
 }
 
 // Takes the bytes of s up to what waits in ooo, then that, then what s has behind it, and so on:
@@ -364,11 +364,12 @@ rcv_in_order(struct tcp_conn *c, struct span s)
 {
 	uint32_t end = c->rcv_nxt + s.n, n = 0;
 
-	do { // each turn but the last empties a chunk of ooo
+	do { // each turn but the last empties a block of ooo
 		struct span part = span_from(s, s.n - (end - c->rcv_nxt));
+		uint32_t block;
 
-		if (c->ooo != NULL && seq_lt((uint32_t)c->ooo->tag, end))
-			part.n = (uint32_t)c->ooo->tag - c->rcv_nxt;
+		if (c->ooo != NULL && tcp_ooo_first(c, &block) && seq_lt(block, end))
+			part.n = block - c->rcv_nxt;
 		uint32_t kept = rcv_take(c, part);
 
 		if (tcp_is_dead(c))
@@ -395,7 +396,8 @@ rcv_next(struct tcp_conn *c, struct span s, bool is_fin)
 
 	if (tcp_is_dead(c))
 		return;
-	if (had_gap || !is_all) { // RFC 5681 4.2; without memory: tell how far we are
+	// RFC 5681 4.2, unless the burst has said it already; without memory: tell how far we are.
+	if ((had_gap && c->last_ack_sent != c->rcv_nxt) || !is_all) {
 		c->flags |= TF_ACK_NOW;
 		tcp_ready(c);
 	}
@@ -417,6 +419,8 @@ tcp_rcv_input(struct tcp_conn *c, const struct tcp_seg *s)
 		return; // the peer has sent its FIN: there is nothing behind it
 	if (data.n == 0 && !is_fin)
 		return;
+	uint32_t known = 0; // bytes of it that were taken before
+
 	if (data.n > 0 && c->state == TCPS_FIN_WAIT2 && c->ops == NULL) {
 		// Nobody will ever read it and all that we had to say has arrived (RFC
 		// 1122 4.2.2.13).
@@ -424,7 +428,8 @@ tcp_rcv_input(struct tcp_conn *c, const struct tcp_seg *s)
 		return;
 	}
 	if (seq_lt(seq, c->rcv_nxt)) {
-		data = span_from(data, c->rcv_nxt - seq);
+		known = MIN(c->rcv_nxt - seq, data.n);
+		data = span_from(data, known);
 		seq = c->rcv_nxt;
 	}
 	if (data.n > c->rcv_edge - seq) { // beyond the window, FIN included
@@ -441,14 +446,19 @@ tcp_rcv_input(struct tcp_conn *c, const struct tcp_seg *s)
 		is_fin = false;
 	}
 	if (seq == c->rcv_nxt) {
+		rcv_round(c, s);
 		rcv_next(c, data, is_fin);
-		return;
-	}
-	if (data.n > 0)
-		rcv_ooo(c, seq, data);
-	if (is_fin) {
-		c->flags |= TF_FIN_EARLY;
-		c->fin_seq = seq + data.n;
+		if (known == 0 || tcp_is_dead(c))
+			return;
+		tcp_rcv_dsack_begin(c, s->seq, known);
+	} else {
+		if (data.n > 0)
+			rcv_ooo(c, seq, data);
+		if (is_fin) {
+			c->flags |= TF_FIN_EARLY;
+			c->fin_seq = seq + data.n;
+		}
 	}
 	tcp_out_ack_now(c); // each one: the peer counts them
+	tcp_rcv_dsack_end(c);
 }

@@ -56,9 +56,17 @@ tcp_timer_keepalive(struct tcp_conn *c)
 }
 
 static void
-timer_give_up(struct tcp_conn *c)
+timer_count(const struct tcp_conn *c)
 {
 	COUNT(c->tcp->counters, TCP_TIMEOUT);
+	if (c->flags & TF_SOFT_ERROR)
+		COUNT(c->tcp->counters, TCP_UNREACHABLE);
+}
+
+static void
+timer_give_up(struct tcp_conn *c)
+{
+	timer_count(c);
 	tcp_conn_reset(c, TCP_GONE_TIMEOUT);
 }
 
@@ -75,7 +83,7 @@ timer_idle(struct tcp_conn *c)
 			c); // a user that still has bytes to take goes on without the table's entry
 		return;
 	case TCPS_SYN_SENT: // the SYN itself found no way out
-		COUNT(c->tcp->counters, TCP_TIMEOUT);
+		timer_count(c);
 		tcp_conn_die(c, TCP_GONE_TIMEOUT);
 		return;
 	case TCPS_FIN_WAIT2:
@@ -110,7 +118,7 @@ static void
 timer_syn(struct tcp_conn *c)
 {
 	if (c->retries >= TCP_SYN_RETRIES) {
-		COUNT(c->tcp->counters, TCP_TIMEOUT);
+		timer_count(c);
 		tcp_conn_die(c, TCP_GONE_TIMEOUT);
 		return;
 	}
@@ -122,9 +130,26 @@ timer_syn(struct tcp_conn *c)
 	tcp_ready(c);
 }
 
+// Policy (RFC 5482 5): has nothing moved for `limit_s` seconds? They count from the first of a
+// series of probes or timeouts; back-off is 0 then, and only progress makes it 0 again.
+static bool
+timer_is_stalled(struct tcp_conn *c, uint32_t limit_s)
+{
+	uint16_t now_s = (uint16_t)c->tcp->now_s;
+
+	if (c->backoff == 0)
+		c->stall_s = now_s;
+	return limit_s > 0 && (uint16_t)(now_s - c->stall_s) >= limit_s;
+}
+
 static void
 timer_persist(struct tcp_conn *c)
 {
+	if (timer_is_stalled(c, c->tcp->set.zero_window_s)) {
+		COUNT(c->tcp->counters, TCP_ZERO_WINDOW_LIMIT);
+		timer_give_up(c);
+		return;
+	}
 	if (c->retries >= TCP_RETRIES) { // only unanswered probes count (see tcp_ack.c)
 		timer_give_up(c);
 		return;
@@ -152,12 +177,18 @@ timer_retransmit(struct tcp_conn *c)
 		timer_persist(c);
 		return;
 	}
+	if (timer_is_stalled(c, c->tcp->set.user_s)) {
+		COUNT(c->tcp->counters, TCP_USER_TIMEOUT);
+		timer_give_up(c);
+		return;
+	}
 	if (c->retries >= TCP_RETRIES) {
 		timer_give_up(c);
 		return;
 	}
 	COUNT(c->tcp->counters, TCP_RTO);
 	trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_TIMER, TRACE_RTO);
+	tcp_mtu_timeout(c);
 	tcp_recover_timeout(c);
 	tcp_ready(c);
 }

@@ -64,6 +64,18 @@ capture_frame(void *ctx, struct span frame, bool is_ours)
 	smtp_captured(w->smtp, frame, is_ours);
 }
 
+static struct tcp_settings
+tcp_settings_of(const struct policy_settings *s)
+{
+	return (struct tcp_settings){
+		.window_bytes = MIN(s->limits_window_bytes_max, TCP_WINDOW_BYTES),
+		.window_bytes_max = s->limits_window_bytes_max,
+		.keepalive_s = s->timeouts_keepalive_s,
+		.zero_window_s = s->timeouts_zero_window_s,
+		.user_s = s->timeouts_tcp_user_s,
+	};
+}
+
 // A session may hold two connections, its own and its backend's; the fourth part is for those that
 // are closing while their session is gone already.
 static bool
@@ -82,8 +94,7 @@ open_network(struct worker *w, const struct worker_args *a)
 	};
 	struct tcp_args tcp = {
 		.conns_max = 4 * s->machine_sessions_max,
-		.window_bytes = s->limits_window_bytes_max,
-		.keepalive_s = s->timeouts_keepalive_s,
+		.settings = tcp_settings_of(s),
 		.seed = a->seed,
 		.mtu = mtu_of(w),
 		.chunks = &w->chunks,
@@ -393,8 +404,9 @@ poll_policy(struct worker *w)
 	if (unlikely(p != w->policy)) {
 		CHECK(p->generation > w->policy->generation);
 		smtp_policy(w->smtp, p);
-		tcp_settings(w->tcp, p->view.settings->limits_window_bytes_max,
-			     p->view.settings->timeouts_keepalive_s);
+		const struct tcp_settings set = tcp_settings_of(p->view.settings);
+
+		tcp_settings(w->tcp, &set);
 		w->policy = p;
 		COUNT(w->counters, POLICY_SWITCHES);
 		work = 1;

@@ -22,6 +22,8 @@ export LSAN_OPTIONS=${LSAN_OPTIONS:-print_suppressions=0}
 tally_run total "include rules" 60 test/layers.sh
 tally_run total "include rules, broken on purpose" 60 test/layers.sh --self-test
 tally_run total "headers alone" 120 test/headers.sh
+tally_run total "requirement table" 60 test/requirements.sh
+tally_run total "requirement tables, broken on purpose" 60 test/requirements.sh --self-test
 
 for source in test/unit/*.c; do
 	[ -e "$source" ] || continue
@@ -41,6 +43,8 @@ for source in test/fuzz/*_*.c; do
 		tally_add 0 1
 	fi
 done
+
+tally_run total "captures, doctored" 60 python3 test/capture/capcheck.py --self-test
 
 if [ -e test/smtp/smtp_run.c ]; then
 	scripts=(test/smtp/*.mtc)

@@ -3,6 +3,7 @@
 # A running appliance between two network namespaces, with a mail server behind it.
 #
 #   test/rig.sh up [--config FILE] [--backend postfix|sink|none] [--workers N] [--name NAME] [--no-start]
+#                   [--wire ARGS] [--backend-wire ARGS]    impairs that link: arguments of simwire, one word
 #   test/rig.sh down [--name NAME]             removes all of it; also after a failure, also twice
 #   test/rig.sh vars [--name NAME]             prints the NAME=value lines of `up` again
 #   test/rig.sh start posternd|dataplane [--name NAME]    starts one that was stopped or killed
@@ -30,7 +31,7 @@ start_seconds=30
 
 say() { echo "rig: $*" >&2; }
 die() { say "$*"; exit 1; }
-usage() { sed -n 's/^# \{0,3\}//; 4,15p' "$0" >&2; exit 2; }
+usage() { sed -n 's/^# \{0,3\}//; 4,16p' "$0" >&2; exit 2; }
 
 set_names() { # NAME
 	[[ $1 =~ ^[a-z0-9][a-z0-9-]{0,30}$ ]] || die "a name is made of a-z, 0-9 and -: '$1'"
@@ -38,6 +39,7 @@ set_names() { # NAME
 	client_ns=pst-$name-client
 	appliance_ns=pst-$name-appliance
 	server_ns=pst-$name-server
+	wire_ns=pst-$name-wire
 	run_dir=$run_base/$name
 	data_dir=$data_base/$name
 	mail_dir=$data_dir/mail/inbox
@@ -63,25 +65,53 @@ offloads_off() { # NS INTERFACE
 		in_ns "$1" ethtool -K "$2" tx off tso off gso off gro off >/dev/null
 }
 
-make_network() {
+make_ns() { # NS
+	ip netns add "$1"
+	# No IPv6 chatter before a link exists, so that frames on the wire are the test's own.
+	in_ns "$1" sh -c 'cd /proc/sys/net/ipv6/conf &&
+		echo 1 >all/disable_ipv6 && echo 1 >default/disable_ipv6' 2>/dev/null || true
+	in_ns "$1" ip link set lo up
+}
+
+# eth0 of a kernel on one side, an end of the appliance on the other. The appliance's end carries no
+# address: the kernel there answers nothing, Postern does.
+make_link() { # NS END [SIMWIRE-ARGS]
+	local ns=$1 end=$2 wire=$3
+	if [ -z "$wire" ]; then
+		ip link add eth0 netns "$ns" type veth peer name "$end" netns "$appliance_ns"
+	else
+		has_ns "$wire_ns" || make_ns "$wire_ns"
+		ip link add eth0 netns "$ns" type veth peer name "$end-far" netns "$wire_ns"
+		ip link add "$end" netns "$appliance_ns" type veth peer name "$end-near" netns "$wire_ns"
+		start_wire "$end" "$wire"
+	fi
+	offloads_off "$ns" eth0
+	offloads_off "$appliance_ns" "$end"
+	in_ns "$appliance_ns" ip link set "$end" arp off up
+}
+
+start_wire() { # END SIMWIRE-ARGS
+	local side args
+	for side in far near; do
+		offloads_off "$wire_ns" "$1-$side"
+		in_ns "$wire_ns" ip link set "$1-$side" arp off up
+	done
+	read -ra args <<<"$2"
+	setsid nsenter --net="/run/netns/$wire_ns" -- "$build/test/sim/simwire" --a "$1-far" --b "$1-near" "${args[@]}" \
+		>"$run_dir/wire-$1.out" 2>&1 </dev/null &
+	wait_for 5 "the wire of $1" grep -qs '^ready' "$run_dir/wire-$1.out" || {
+		cat "$run_dir/wire-$1.out" >&2
+		die "no wire"
+	}
+}
+
+make_network() { # CLIENT-WIRE BACKEND-WIRE
 	local ns
 	for ns in "$client_ns" "$appliance_ns" "$server_ns"; do
-		ip netns add "$ns"
-		# No IPv6 chatter before a link exists, so that frames on the wire are the test's own.
-		in_ns "$ns" sh -c 'cd /proc/sys/net/ipv6/conf &&
-			echo 1 >all/disable_ipv6 && echo 1 >default/disable_ipv6' 2>/dev/null || true
-		in_ns "$ns" ip link set lo up
+		make_ns "$ns"
 	done
-	ip link add eth0 netns "$client_ns" type veth peer name outside netns "$appliance_ns"
-	ip link add eth0 netns "$server_ns" type veth peer name inside netns "$appliance_ns"
-	offloads_off "$client_ns" eth0
-	offloads_off "$server_ns" eth0
-	# The appliance's ends carry no address: the kernel there answers nothing, Postern does.
-	local end
-	for end in outside inside; do
-		offloads_off "$appliance_ns" $end
-		in_ns "$appliance_ns" ip link set $end arp off up
-	done
+	make_link "$client_ns" outside "$1"
+	make_link "$server_ns" inside "$2"
 	in_ns "$client_ns" ip addr add $client_ip/24 dev eth0
 	# More addresses of clients, for tests that block one.
 	local n
@@ -291,12 +321,14 @@ write_vars() { # BACKEND
 # --- up and down -----------------------------------------------------------------------------------
 
 up() {
-	local config=$root/test/rig.d/policy.yaml backend=postfix workers=1 start=yes
+	local config=$root/test/rig.d/policy.yaml backend=postfix workers=1 start=yes wire="" backend_wire=""
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--config) config=${2:?}; shift ;;
 		--backend) backend=${2:?}; shift ;;
 		--workers) workers=${2:?}; shift ;;
+		--wire) wire=${2:?}; shift ;;
+		--backend-wire) backend_wire=${2:?}; shift ;;
 		--name) shift ;;
 		--no-start) start=no ;;
 		*) usage ;;
@@ -314,6 +346,9 @@ up() {
 			break
 		done
 	fi
+	if [ -n "$wire$backend_wire" ] && [ ! -x "$build/test/sim/simwire" ]; then
+		make -C "$root" -j2 VARIANT="${VARIANT:-release}" "build/${VARIANT:-release}/test/sim/simwire" >&2 || die "the build failed"
+	fi
 	# The lock's descriptor is closed for everything that is started here, or it would outlive us.
 	mkdir -p "$run_base" "$data_base"
 	exec 9>"$run_base/.$name.lock"
@@ -328,7 +363,7 @@ up() {
 	rm -rf "$data_dir"
 	mkdir -m 755 "$data_dir"
 	mkdir -m 700 "$data_dir/state"
-	make_network 9>&-
+	make_network "$wire" "$backend_wire" 9>&-
 	make_config "$config" "$workers"
 	write_vars "$backend"
 	case $backend in
@@ -385,7 +420,7 @@ take_down() {
 	# Whatever else runs in namespaces that are ours alone: first asked, then ended.
 	local signal
 	for signal in TERM KILL; do
-		for ns in "$client_ns" "$appliance_ns" "$server_ns"; do
+		for ns in "$client_ns" "$appliance_ns" "$server_ns" "$wire_ns"; do
 			has_ns "$ns" || continue
 			for pid in $(ip netns pids "$ns" 2>/dev/null); do
 				kill -$signal "$pid" 2>/dev/null || true
@@ -396,7 +431,7 @@ take_down() {
 			done
 		done
 	done
-	for ns in "$client_ns" "$appliance_ns" "$server_ns"; do
+	for ns in "$client_ns" "$appliance_ns" "$server_ns" "$wire_ns"; do
 		has_ns "$ns" && { ip netns del "$ns" || say "cannot delete the namespace $ns"; }
 	done
 	rm -rf "${run_base:?}/${name:?}" "${data_base:?}/${name:?}"

@@ -227,7 +227,8 @@ class Server:
     2xx to the end of data is in `taken` as (sender, recipients, bytes).
     """
 
-    def __init__(self, rig, answers=None, caps=("SIZE 52428800", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES")):
+    def __init__(self, rig, answers=None, caps=("SIZE 52428800", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES"),
+                 rcvbuf=65536):
         self.answers = dict(answers or {})
         self.caps = caps
         self.delay = {}          # verb -> seconds before its reply
@@ -240,8 +241,8 @@ class Server:
         self.lock = threading.Lock()
         self.listener = ns_socket(rig.v["SERVER_NS"])
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Fixed, so that a server that does not read is felt soon.
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        if rcvbuf:  # fixed, so that a server that does not read is felt soon
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.listener.bind((rig.v["BACKEND_IP"], int(rig.v["BACKEND_PORT"])))
         self.listener.listen(128)
         self.conns = set()

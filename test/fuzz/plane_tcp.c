@@ -300,6 +300,18 @@ inject(struct fuzz *f)
 }
 
 static void
+icmp(struct fuzz *f)
+{
+	const struct tcp_error e = {
+		.kind = (enum tcp_error_kind)(take(f, 1) % 3),
+		.seq = f->rcv_nxt - take(f, 2),
+		.mtu = take(f, 2),
+	};
+
+	tcp_error(f->tcp, &f->path, &e);
+}
+
+static void
 step(struct fuzz *f)
 {
 	struct fuzz_user *u = &f->user[f->current];
@@ -347,6 +359,12 @@ step(struct fuzz *f)
 	case 10:
 		f->mood = (uint8_t)(1 + take(f, 1) % 3);
 		call_down(f, u);
+		break;
+	case 11:
+		icmp(f);
+		break;
+	case 12:
+		tcp_shed(f->tcp, (enum shed_level)(take(f, 1) % (SHED_DROP + 1)));
 		break;
 	default:
 		inject(f);
@@ -404,8 +422,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(chunk_pool_init(&f.chunks, &mem_heap, 64));
 	struct tcp_args a = {
 		.conns_max = 12,
-		.window_bytes = take(&f, 1) & 1 ? 200000 : 3000,
-		.keepalive_s = 300,
+		.settings.window_bytes = take(&f, 1) & 1 ? 200000 : 3000,
+		.settings.window_bytes_max = 1 << 20,
+		.settings.keepalive_s = 300,
+		.settings.zero_window_s = 100,
+		.settings.user_s = 200,
 		.seed = 1,
 		.secret = "0123456789abcdef",
 		.mtu = 1500,

@@ -104,8 +104,8 @@ setup(void)
 	cr_assert(chunk_pool_init(&w.chunks, &mem_heap, 64));
 	w.report = (struct report){.counters = &w.counters, .tap = tap};
 	w.tcp = tcp_open(&(struct tcp_args){.conns_max = 16,
-					    .window_bytes = 65536,
-					    .keepalive_s = 60,
+					    .settings.window_bytes = 65536,
+					    .settings.keepalive_s = 60,
 					    .mtu = 1500,
 					    .chunks = &w.chunks,
 					    .counters = &w.counters,

@@ -277,6 +277,9 @@ Test(plane_tcp_wire, everything_at_once)
 		a.delay_us = 100 + (uint32_t)(seed % 30) * 1997;
 		a.window_bytes[0] = 1000 + (uint32_t)(seed * 7919 % 100000);
 		a.window_bytes[1] = 1000 + (uint32_t)(seed * 104729 % 100000);
+		a.window_bytes_max[0] = (uint32_t)(seed % 3) * 300000;
+		a.path_mtu = seed % 6 == 0 ? (uint16_t)(600 + seed % 900) : 0;
+		a.is_told = seed % 4 == 0;
 		a.chunks[0] = 20 + seed % 64;
 		a.chunks[1] = 20 + seed % 32;
 		a.mtu[0] = (uint16_t)(576 + seed * 3 % 2000);
@@ -285,4 +288,33 @@ Test(plane_tcp_wire, everything_at_once)
 	cr_assert(total[COUNTER_TCP_NO_CHUNK] > 0);
 	cr_assert(total[COUNTER_TCP_ZERO_WINDOW] > 100);
 	cr_assert(total[COUNTER_TCP_RETRANSMIT] > 1000);
+}
+
+Test(plane_tcp_wire, windows_grow_over_a_long_path)
+{
+	for (uint64_t seed = 1; seed <= 30; seed++) {
+		struct segwire_args a = plain_args(seed);
+
+		a.delay_us = 50000;
+		a.loss_ppm = (uint32_t)(seed % 3) * 2000;
+		a.window_bytes[0] = a.window_bytes[1] = 20000;
+		a.window_bytes_max[0] = a.window_bytes_max[1] = 1 << 20;
+		a.chunks[0] = a.chunks[1] = 8192;
+		pair(&a, 900000, 100000, 0);
+	}
+	cr_assert(total[COUNTER_TCP_WINDOW_GROWN] > 100);
+}
+
+Test(plane_tcp_wire, path_carries_less_than_both_ends_think)
+{
+	for (uint64_t seed = 1; seed <= 60; seed++) {
+		struct segwire_args a = plain_args(seed);
+
+		a.path_mtu = (uint16_t)(580 + seed * 15);
+		a.is_told = seed % 2 == 0;
+		a.loss_ppm = (uint32_t)(seed % 3) * 10000;
+		pair(&a, 200000, 100000, 0);
+	}
+	cr_assert(total[COUNTER_TCP_MTU_LOWERED] > 30);
+	cr_assert(total[COUNTER_TCP_MTU_BLACK_HOLE] > 30);
 }

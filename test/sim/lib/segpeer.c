@@ -221,8 +221,8 @@ segpeer_init(struct segpeer *p, const struct segpeer_args *args)
 	CHECK(chunk_pool_init(&p->chunks, &mem_heap, args->chunks));
 	struct tcp_args a = {
 		.conns_max = args->conns_max,
-		.window_bytes = args->window_bytes,
-		.keepalive_s = args->keepalive_s,
+		.settings.window_bytes = args->window_bytes,
+		.settings.keepalive_s = args->keepalive_s,
 		.seed = 1,
 		.secret = "0123456789abcdef",
 		.mtu = SEGPEER_MTU,

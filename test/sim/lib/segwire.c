@@ -71,6 +71,40 @@ check_syn(struct segwire_flow *f, int end, const uint8_t *p, uint32_t header, ui
 	f->wscale[end] = ws == 255 ? 0 : ws;
 }
 
+// RFC 2018: blocks lie above the ACK, hold what was sent, and do not overlap; the first one may be
+// a duplicate (RFC 2883): below the ACK, or inside the second.
+static void
+check_sack(struct segwire *w, const uint8_t *p, uint32_t header, uint32_t ack, uint32_t sent)
+{
+	uint32_t at = 20, start[4], end[4], n = 0;
+
+	while (at + 1 < header && p[at] != 5)
+		at += p[at] <= 1 ? 1u : MAX(p[at + 1], 2u);
+	if (at + 1 >= header)
+		return;
+	if (p[at + 1] < 10 || p[at + 1] % 8 != 2 || at + p[at + 1] > header) {
+		fault(w, "length of a SACK option");
+		return;
+	}
+	for (uint32_t i = at + 2; i < at + p[at + 1]; i += 8, n++) {
+		start[n] = load_be32(p + i);
+		end[n] = load_be32(p + i + 4);
+		if (diff(start[n], end[n]) >= 0 || diff(end[n], sent) > 0)
+			fault(w, "a SACK block of nothing that was sent");
+	}
+	bool is_dup = diff(end[0], ack) <= 0 ||
+		      (n > 1 && diff(start[1], start[0]) <= 0 && diff(end[0], end[1]) <= 0);
+
+	for (uint32_t i = is_dup; i < n; i++) {
+		if (diff(start[i], ack) <= 0)
+			fault(w, "a SACK block that the ACK covers");
+		for (uint32_t k = is_dup; k < i; k++) {
+			if (diff(start[i], end[k]) <= 0 && diff(start[k], end[i]) <= 0)
+				fault(w, "SACK blocks that touch");
+		}
+	}
+}
+
 static void
 check_segment(struct segwire *w, int end, const struct tcp_path *path, const uint8_t *p,
 	      uint32_t size)
@@ -95,6 +129,8 @@ check_segment(struct segwire *w, int end, const struct tcp_path *path, const uin
 
 		if (f->has_syn[other] && diff(ack, f->max[other]) > 0)
 			fault(w, "acknowledges what was not sent");
+		if (f->has_syn[other] && !(p[13] & SYN))
+			check_sack(w, p, header, ack, f->max[other]);
 		if (f->has_edge[end] && diff(edge, f->edge[end]) <= -(1 << shift) && !(p[13] & SYN))
 			fault(w, "window edge taken back");
 		if (!f->has_edge[end] || diff(edge, f->edge[end]) > 0)
@@ -124,6 +160,7 @@ wire_get(void *ctx, const struct tcp_path *path, uint32_t size)
 	w->being_written = malloc(sizeof(struct segwire_seg) + size);
 	CHECK(w->being_written != NULL);
 	w->being_written->size = size;
+	w->being_written->error_mtu = 0;
 	memset(w->being_written->data, 0xee, size);
 	return w->being_written->data;
 }
@@ -170,6 +207,21 @@ wire_put(void *ctx, const struct tcp_path *path, uint32_t size)
 		.lport = path->rport,
 		.rport = path->lport,
 	};
+	if (w->args.path_mtu > 0 && size + 20 > w->args.path_mtu) {
+		w->too_big++;
+		if (w->args.is_told) { // back to where it came from, as that end knows the flow
+			s->to = port->end;
+			s->path = *path;
+			s->error_mtu = w->args.path_mtu;
+			s->error_seq = load_be32(s->data + 4);
+			s->size = 0;
+			s->due_us = w->now_us + delay(w);
+			queue_add(w, s);
+		} else {
+			free(s);
+		}
+		return;
+	}
 	if (rng_chance(&w->rng, w->args.loss_ppm)) {
 		w->lost++;
 		free(s);
@@ -229,8 +281,9 @@ segwire_init(struct segwire *w, const struct segwire_args *args)
 		CHECK(chunk_pool_init(&w->chunks[i], &mem_heap, args->chunks[i]));
 		struct tcp_args a = {
 			.conns_max = args->conns_max,
-			.window_bytes = args->window_bytes[i],
-			.keepalive_s = args->keepalive_s,
+			.settings.window_bytes = args->window_bytes[i],
+			.settings.window_bytes_max = args->window_bytes_max[i],
+			.settings.keepalive_s = args->keepalive_s,
 			.seed = args->seed + (uint64_t)i,
 			.mtu = args->mtu[i],
 			.chunks = &w->chunks[i],
@@ -275,7 +328,13 @@ deliver(struct segwire *w)
 		w->queue = s->next;
 		memcpy(exact, s, sizeof(*s) + s->size);
 		free(s);
-		tcp_input(w->tcp[exact->to], &exact->path, (struct span){exact->data, exact->size});
+		const struct tcp_error e = {TCP_ERROR_TOO_BIG, exact->error_seq, exact->error_mtu};
+
+		if (exact->error_mtu > 0)
+			tcp_error(w->tcp[exact->to], &exact->path, &e);
+		else
+			tcp_input(w->tcp[exact->to], &exact->path,
+				  (struct span){exact->data, exact->size});
 		free(exact);
 	}
 }

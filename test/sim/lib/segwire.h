@@ -7,7 +7,7 @@
 // `fault` (the first one; NULL: none) by a checker that sees every segment that leaves: nobody
 // sends beyond the window that the other end has advertised (one byte of probe excepted), nobody
 // takes an advertised edge back (by more than the rounding of a scaled window), nobody acknowledges
-// what was not sent.
+// what was not sent, SACK blocks are what RFC 2018 and 2883 say.
 #pragma once
 
 #include "control/base/rng.h"
@@ -20,16 +20,21 @@ struct segwire_args {
 	uint32_t loss_ppm, dup_ppm, reorder_ppm, frameless_ppm; // per million
 	uint32_t delay_us, jitter_us;
 	uint32_t window_bytes[2];
+	uint32_t window_bytes_max[2]; // 0: they stay as they begin
 	uint32_t chunks[2];
 	uint32_t conns_max;
 	uint32_t keepalive_s;
 	uint16_t mtu[2];
+	uint16_t path_mtu; // larger packets vanish in the middle; 0: none do
+	bool is_told;      // and a router says so
 };
 
 struct segwire_seg {
 	struct segwire_seg *next;
 	uint64_t due_us;
 	uint32_t size;
+	uint16_t error_mtu; // not 0: an ICMP error about the segment that begins at `error_seq`
+	uint32_t error_seq;
 	int to;
 	struct tcp_path path; // as the receiver sees it
 	uint8_t data[];
@@ -62,7 +67,7 @@ struct segwire {
 	struct segwire_seg *being_written;
 	struct segwire_flow flow[SEGWIRE_FLOWS_MAX];
 	uint32_t flow_count;
-	uint64_t segments, lost;
+	uint64_t segments, lost, too_big;
 	const char *fault;
 };
 

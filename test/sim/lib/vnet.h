@@ -64,11 +64,14 @@ bool vnet_inject(struct vnet_link *l, enum vnet_end from, struct span frame);
 struct vnet_host_args {
 	struct vnet_link *link;
 	enum vnet_end end;
+	struct port *port;           // instead of a link: vnet_host_open's v is NULL then,
+	uint64_t now_us;             // and this is the time
 	struct ipaddr addr, gateway; // gateway all zero: none
 	uint8_t prefix_bits;         // of the 128-bit form
 	uint32_t conns_max;          // 0: 256
 	uint32_t chunks;             // 0: 4096
 	uint32_t window_bytes;       // 0: 65536
+	uint32_t window_bytes_max;   // 0: it stays as it begins
 	uint32_t keepalive_s;        // 0: 7200
 	uint64_t seed;
 };

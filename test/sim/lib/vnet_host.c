@@ -14,8 +14,9 @@ host_tcp_open(struct vnet_host *h, const struct vnet_host_args *a)
 	struct rng rng;
 	struct tcp_args t = {
 		.conns_max = a->conns_max > 0 ? a->conns_max : 256,
-		.window_bytes = a->window_bytes > 0 ? a->window_bytes : 65536,
-		.keepalive_s = a->keepalive_s > 0 ? a->keepalive_s : 7200,
+		.settings.window_bytes = a->window_bytes > 0 ? a->window_bytes : 65536,
+		.settings.window_bytes_max = a->window_bytes_max,
+		.settings.keepalive_s = a->keepalive_s > 0 ? a->keepalive_s : 7200,
 		.seed = a->seed,
 		.mtu = h->port->mtu,
 		.chunks = &h->chunks,
@@ -37,7 +38,10 @@ host_tcp_open(struct vnet_host *h, const struct vnet_host_args *a)
 bool
 vnet_host_open(struct vnet_host *h, struct vnet *v, const struct vnet_host_args *a)
 {
-	*h = (struct vnet_host){.v = v, .port = vnet_port(a->link, a->end)};
+	uint64_t now_us = v != NULL ? vnet_now(v) : a->now_us;
+
+	CHECK((v == NULL) == (a->port != NULL));
+	*h = (struct vnet_host){.v = v, .port = v != NULL ? vnet_port(a->link, a->end) : a->port};
 	const struct net_iface iface = {
 		.port = h->port,
 		.addr_count = 1,
@@ -51,8 +55,8 @@ vnet_host_open(struct vnet_host *h, struct vnet *v, const struct vnet_host_args 
 	h->net = net_open(&n);
 	if (h->net != NULL && host_tcp_open(h, a)) {
 		net_bind_tcp(h->net, h->tcp);
-		net_run(h->net, vnet_now(v));
-		tcp_run(h->tcp, vnet_now(v), HOST_TIMERS);
+		net_run(h->net, now_us);
+		tcp_run(h->tcp, now_us, HOST_TIMERS);
 		return true;
 	}
 	net_close(&h->net);
