@@ -304,18 +304,18 @@ out_again(struct tcp_conn *c, struct tcp_sent *r)
 	return true;
 }
 
-// A lost record becomes what fits into a segment now: its MSS may have changed, and small
-// neighbours go together. False: no record for the rest.
+// A lost record becomes what fits into a segment now: its MSS may have changed, and small ones take
+// from the lost ones that follow. False: no record for the rest.
 static bool
 out_shape(struct tcp_conn *c, struct tcp_sent *r)
 {
 	uint32_t end = tcp_snd_end(c);
 
-	if (tcp_sent_len(r) - seq_lt(end, r->end) > c->mss)
-		return tcp_sent_split(c, r, c->mss);
 	while (r->next != NULL && (r->next->flags & TSF_LOST) && // each turn takes a record away
-	       seq_min(r->next->end, end) - r->seq <= c->mss)
+	       tcp_sent_len(r) < c->mss)
 		tcp_sent_join(c, r);
+	if (seq_min(r->end, end) - r->seq > c->mss)
+		return tcp_sent_split(c, r, c->mss);
 	return true;
 }
 
