@@ -250,7 +250,7 @@ backend_move(struct smtp_backend *b, struct chunkq *q, bool all)
 {
 	struct chunk *last = q->last, *before = q->first;
 	uint32_t unsent = tcp_conn_unsent(b->conn);
-	if (unsent >= TCP_SEND_BYTES_MAX || last == NULL)
+	if (tcp_conn_is_full(b->conn) || last == NULL)
 		return;
 	if (all || unsent == 0 || (uint32_t)last->off + last->len == CHUNK_DATA) {
 		(void)tcp_conn_write_chunks(b->conn, q);

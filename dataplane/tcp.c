@@ -6,7 +6,7 @@
 // once, but `gone` is called and the memory given back only by tcp_work, so users may end any
 // connection from any call. TIME_WAIT is a record of its own (tcp_wait.c): `gone` comes as soon as
 // the user's last bytes are taken.
-#include "dataplane/tcp_conn.h"
+#include "dataplane/tcp_sent.h"
 
 #define TCP_WORK_EXTRA 64u // connections that become ready during a pass and are still served in it
 
@@ -15,11 +15,16 @@ open_tables(struct tcp *t, const struct tcp_args *a)
 {
 	uint32_t embryos = a->embryos_max > 0 ? a->embryos_max : a->conns_max / 4 + 16;
 	uint32_t waits = a->waits_max > 0 ? a->waits_max : a->conns_max / 4 + 16;
+	// What flies is in chunks, one for each full segment; some more for FINs.
+	uint32_t sents = a->chunks->pool.cap + TCP_SENT_EXTRA;
+	uint32_t flights = MIN(sents, a->conns_max);
 
 	t->dests = mem_get(a->mem, TCP_DESTS_MAX * sizeof(*t->dests), "local ports");
 	t->embryos_high = embryos - embryos / 4;
 	return t->dests != NULL &&
 	       pool_init(&t->conns, a->mem, "connections", sizeof(struct tcp_conn), a->conns_max) &&
+	       pool_init(&t->sents, a->mem, "segments sent", sizeof(struct tcp_sent), sents) &&
+	       pool_init(&t->flights, a->mem, "flights", sizeof(struct tcp_flight), flights) &&
 	       pool_init(&t->embryos, a->mem, "half-open", sizeof(struct tcp_embryo), embryos) &&
 	       pool_init(&t->waits, a->mem, "time wait", sizeof(struct tcp_wait), waits) &&
 	       flow_init(&t->flows, a->mem, a->conns_max + embryos + waits, t->key);
@@ -31,6 +36,8 @@ close_tables(struct tcp *t)
 	flow_fini(&t->flows);
 	pool_fini(&t->waits);
 	pool_fini(&t->embryos);
+	pool_fini(&t->flights);
+	pool_fini(&t->sents);
 	pool_fini(&t->conns);
 	if (t->dests != NULL)
 		mem_put(t->mem, t->dests, TCP_DESTS_MAX * sizeof(*t->dests));
@@ -109,6 +116,8 @@ tcp_close(struct tcp **tp)
 		tcp_conn_free(c);
 	}
 	CHECK(t->conns.used == 0);
+	CHECK(t->sents.used == 0);
+	CHECK(t->flights.used == 0);
 	close_tables(t);
 }
 
@@ -354,14 +363,38 @@ tcp_work(struct tcp *t)
 	return work;
 }
 
+// How long the send queue may become: what flies and as much again, so that the window can grow,
+// but not more than a fair part of the memory that is left.
+static uint32_t
+conn_limit(const struct tcp_conn *c)
+{
+	const struct chunk_pool *p = c->tcp->chunks;
+
+	if (2 * c->cwnd <= TCP_SEND_BYTES_MAX || chunk_pool_is_low(p))
+		return TCP_SEND_BYTES_MAX;
+	uint64_t fair = (uint64_t)pool_free_count(&p->pool) * CHUNK_DATA / 4;
+
+	fair = MAX(fair, TCP_SEND_BYTES_MAX);
+	return (uint32_t)MIN(MIN(2 * c->cwnd, TCP_SEND_BYTES_MOST), fair);
+}
+
+bool
+tcp_conn_is_full(const struct tcp_conn *c)
+{
+	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	return c->sndq.bytes >= conn_limit(c);
+}
+
 uint32_t
 tcp_conn_room(const struct tcp_conn *c)
 {
 	OBJ_CHECK(c, TCP_CONN_MAGIC);
-	if ((c->flags & (TF_DEAD | TF_FIN_QUEUED)) || c->sndq.bytes >= TCP_SEND_BYTES_MAX)
+	uint32_t limit = conn_limit(c);
+
+	if ((c->flags & (TF_DEAD | TF_FIN_QUEUED)) || c->sndq.bytes >= limit)
 		return 0;
 	const struct chunk *last = c->sndq.last;
-	uint64_t room = TCP_SEND_BYTES_MAX - c->sndq.bytes;
+	uint64_t room = limit - c->sndq.bytes;
 	uint64_t memory = (uint64_t)pool_free_count(&c->tcp->chunks->pool) * CHUNK_DATA;
 
 	if (last != NULL)
@@ -373,9 +406,11 @@ uint32_t
 tcp_conn_write(struct tcp_conn *c, struct span s)
 {
 	OBJ_CHECK(c, TCP_CONN_MAGIC);
-	if ((c->flags & (TF_DEAD | TF_FIN_QUEUED)) || c->sndq.bytes >= TCP_SEND_BYTES_MAX)
+	uint32_t limit = conn_limit(c);
+
+	if ((c->flags & (TF_DEAD | TF_FIN_QUEUED)) || c->sndq.bytes >= limit)
 		return 0;
-	s = span_sub(s, 0, TCP_SEND_BYTES_MAX - (uint32_t)c->sndq.bytes);
+	s = span_sub(s, 0, limit - (uint32_t)c->sndq.bytes);
 	uint32_t n = chunkq_add(&c->sndq, c->tcp->chunks, s);
 
 	if (n < s.n)
@@ -391,9 +426,11 @@ tcp_conn_write_chunks(struct tcp_conn *c, struct chunkq *q)
 	uint64_t moved = 0;
 
 	OBJ_CHECK(c, TCP_CONN_MAGIC);
+	uint32_t limit = conn_limit(c);
+
 	if (c->flags & (TF_DEAD | TF_FIN_QUEUED))
 		return 0;
-	while (q->first != NULL && c->sndq.bytes < TCP_SEND_BYTES_MAX) { // each turn moves a chunk
+	while (q->first != NULL && c->sndq.bytes < limit) { // each turn moves a chunk
 		struct chunk *k = q->first;
 
 		OBJ_CHECK(k, CHUNK_MAGIC);

@@ -11,10 +11,11 @@
 // waits up to a minute for one, then the client is reset (TCP_ACCEPT_FULL), tcp_conn_open returns
 // NULL; SHED_DROP: no answer to a SYN (TCP_SYN_SHED); no chunk: segment dropped (TCP_NO_CHUNK), the
 // peer sends it again; no frame or no ARP entry: the segment stays unsent and is tried again on the
-// next tcp_work. RFCs: 9293, 6298 (RTO), 5681 (fast retransmit, congestion), 7323 (window scale,
-// timestamps, PAWS), 2018 (SACK permitted and sent), 2883 (D-SACK), 5961 (challenge ACK), 6528
-// (ISN), 4987 (SYN floods), 6191 and 1337 (TIME_WAIT), 6056 (ports), 1122 4.2.3.6 (keepalive), 1191
-// and 8201 (path MTU), 2923 (black holes), 5927 (ICMP), 5482 (user timeout, as policy).
+// next tcp_work. RFCs: 9293, 6298 (RTO), 8985 (RACK-TLP), 6937 (PRR), 9438 (CUBIC), 9406
+// (HyStart++), 5681, 6582 and 3042 (peers without SACK), 3522 and 4015 (undo), 7323 (window scale,
+// timestamps, PAWS), 2018 (SACK), 2883 (D-SACK), 5961 (challenge ACK), 6528 (ISN), 4987 (SYN
+// floods), 6191 and 1337 (TIME_WAIT), 6056 (ports), 1122 4.2.3.6 (keepalive), 1191 and 8201 (path
+// MTU), 2923 (black holes), 5927 (ICMP), 5482 (user timeout, as policy).
 #pragma once
 
 #include "control/abi/counter.h"
@@ -26,7 +27,8 @@
 
 #define TCP_HEADER_MAX 60
 #define TCP_LISTENERS_MAX 16
-#define TCP_SEND_BYTES_MAX (256u << 10) // a connection's send queue: what tcp_conn_room counts from
+#define TCP_SEND_BYTES_MAX (256u << 10) // a connection's send queue, whatever its window
+#define TCP_SEND_BYTES_MOST (4u << 20)  // the same when twice the congestion window asks for more
 #define TCP_WINDOW_BYTES (64u << 10) // what a receive window begins with, unless the most is less
 #define TCP_TIME_WAIT_MS 30000u
 #define TCP_FIN_WAIT2_MS 60000u
@@ -159,8 +161,9 @@ struct tcp_conn *must_use tcp_conn_open(struct tcp *t, const struct ipaddr *radd
 					const struct tcp_user_ops *ops, void *user);
 uint32_t tcp_conn_room(const struct tcp_conn *c); // bytes that tcp_conn_write would take now
 uint32_t tcp_conn_write(struct tcp_conn *c, struct span s); // copies; returns bytes taken
-// Moves whole chunks without copying while the queue is below TCP_SEND_BYTES_MAX; q keeps the rest.
+// Moves whole chunks without copying while the queue is below its limit; q keeps the rest.
 uint64_t tcp_conn_write_chunks(struct tcp_conn *c, struct chunkq *q);
+bool tcp_conn_is_full(const struct tcp_conn *c);    // the send queue is at its limit
 uint32_t tcp_conn_unsent(const struct tcp_conn *c); // bytes that the peer has not acknowledged yet
 void tcp_conn_resume(struct tcp_conn *c);           // recv may be called again
 void tcp_conn_close(struct tcp_conn *c);            // FIN behind what is queued; recv still comes

@@ -1,28 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// tcp_ack: what acknowledgements mean: RTT (RFC 6298), congestion window and recovery (RFC 5681,
-// 6582, with the peer's SACK blocks), the peer's window, the progress of our FIN. Runs on the
-// owning worker.
+// tcp_ack: what acknowledgements mean: RTT (RFC 6298), the peer's window, the progress of our FIN;
+// what they tell of single segments is tcp_sent.h's. Runs on the owning worker.
 //
-// Recovery: three duplicate ACKs begin it; `recover` is the last byte sent then. Until that is
-// covered every partial ACK releases one hole (rtx_credit), and so does every duplicate ACK while
-// the peer's SACK blocks show a hole that was not sent again (high_rxt); other duplicate ACKs
-// inflate cwnd by a segment.
-#include "dataplane/tcp_conn.h"
+// Departures: the timeout is at least TCP_RTO_MIN_MS above the smoothed round trip (RFC 6298 has a
+// second in all): the peer's delayed ACKs fit in, and the probe (RFC 8985) is there before it.
+#include "dataplane/tcp_sent.h"
 
 uint32_t
 tcp_cwnd_initial(const struct tcp_conn *c)
 {
 	uint32_t mss = c->mss;
 
-	if (c->flags & TF_SYN_LOST) // RFC 5681 3.1
-		return mss;
 	return MIN(10 * mss, MAX(2 * mss, 14600u)); // RFC 6928
 }
 
-static void
-ack_rtt_sample(struct tcp_conn *c, uint32_t ms)
+void
+tcp_ack_rtt(struct tcp_conn *c, uint32_t us)
 {
-	uint32_t m = MAX(ms, 1u); // the clock's grain
+	uint32_t m = MAX(us, 1u);
 
 	if (c->srtt8 == 0) {
 		c->srtt8 = m * 8;
@@ -33,25 +28,45 @@ ack_rtt_sample(struct tcp_conn *c, uint32_t ms)
 
 		c->srtt8 = (uint32_t)((int32_t)c->srtt8 + err);
 		c->rttvar4 = c->rttvar4 - (c->rttvar4 >> 2) + dev;
-		c->srtt8 = MAX(c->srtt8, 1u);
+		c->srtt8 = MAX(c->srtt8, 8u);
 	}
-	uint32_t rto = (c->srtt8 >> 3) + MAX(c->rttvar4, 1u);
+	uint32_t rto = (c->srtt8 >> 3) / 1000 + MAX(c->rttvar4 / 1000, TCP_RTO_MIN_MS);
 
-	c->rto_ms = MIN(MAX(rto, TCP_RTO_MIN_MS), TCP_RTO_MAX_MS);
+	c->rto_ms = MIN(rto, TCP_RTO_MAX_MS);
 }
 
 static void
-ack_rtt(struct tcp_conn *c, const struct tcp_seg *s)
+ack_rtt(struct tcp_conn *c, const struct tcp_acked *a)
 {
-	uint32_t now = c->tcp->now_ms32, ms = now - c->rtt_start_ms;
+	const struct tcp_seg *s = a->seg;
 
-	if (!(c->flags & TF_RTT) || seq_lt(s->ack, c->rtt_seq))
-		return;
+	if (a->rtt_us != UINT32_MAX) {
+		tcp_ack_rtt(c, a->rtt_us);
+	} else if (c->snd_una != a->una && (c->flags & TF_TS) && (s->opts & TCP_OPT_TS)) {
+		// Sent more than once: the echo tells which transmission it was.
+		uint32_t ms = c->tcp->now_ms32 + c->ts_offset - s->tsecr;
+
+		if (ms <= 2 * TCP_RTO_MAX_MS) // else it makes no sense
+			tcp_ack_rtt(c, MAX(ms, 1u) * 1000);
+	}
+}
+
+// The round trip of the handshake. When the SYN was sent more than once the echo tells which.
+static void
+ack_syn(struct tcp_conn *c, const struct tcp_seg *s)
+{
+	uint32_t us = (uint32_t)c->tcp->now_us - c->syn_us;
+
+	if (!(c->flags & TF_RTT)) {
+		uint32_t ms = c->tcp->now_ms32 + c->ts_offset - s->tsecr;
+
+		if (!(c->flags & TF_TS) || !(s->opts & TCP_OPT_TS) || ms > 2 * TCP_RTO_MAX_MS)
+			return;
+		us = ms * 1000;
+	}
+	tcp_ack_rtt(c, MIN(us, 2000u * TCP_RTO_MAX_MS));
+	tcp_rack_min_rtt(c, us);
 	c->flags &= ~TF_RTT;
-	if (c->flags & TF_TS)
-		ms = now + c->ts_offset - s->tsecr; // the echo tells which transmission it was
-	if (ms <= 2 * TCP_RTO_MAX_MS)               // else the echo makes no sense
-		ack_rtt_sample(c, ms);
 }
 
 void
@@ -77,168 +92,17 @@ tcp_ack_open(struct tcp_conn *c, const struct tcp_seg *s)
 {
 	CHECK(s->ack == c->snd_una + 1);
 	CHECK(chunkq_is_empty(&c->sndq) || (c->flags & TF_ACTIVE));
-	c->rtt_seq = s->ack;
-	ack_rtt(c, s);
+	ack_syn(c, s);
 	if ((c->flags & TF_SYN_LOST) && c->srtt8 == 0)
 		c->rto_ms = TCP_RTO_SYN_LOST_MS;
 	c->snd_una = s->ack;
 	c->snd_nxt = s->ack;
 	CHECK(c->snd_max == s->ack);
+	// One lost SYN is no sign of congestion yet (RFC 6928 2).
+	c->cwnd = c->retries > 1 ? c->mss : tcp_cwnd_initial(c);
 	c->rtx_ms = 0;
 	c->retries = 0;
 	c->backoff = 0;
-	c->cwnd = tcp_cwnd_initial(c);
-}
-
-// Notes the blocks of a segment; true: something new.
-static bool
-ack_sack(struct tcp_conn *c, const struct tcp_seg *s)
-{
-	bool is_news = false;
-
-	for (uint32_t b = 0; b < s->sack_count; b++) {
-		uint32_t start = s->sack[b].start, end = s->sack[b].end;
-
-		if (!seq_lt(start, end) || seq_le(start, c->snd_una) || seq_lt(c->snd_max, end))
-			continue; // nonsense, or about bytes that are acknowledged (D-SACK)
-		uint32_t i = 0, j;
-
-		while (i < c->sacked_count && seq_lt(c->sacked[i].end, start))
-			i++;
-		for (j = i; j < c->sacked_count && seq_le(c->sacked[j].start, end); j++) {
-			if (seq_le(c->sacked[j].start, start) && seq_le(end, c->sacked[j].end))
-				break;
-			start = seq_min(start, c->sacked[j].start);
-			end = seq_max(end, c->sacked[j].end);
-		}
-		if (j < c->sacked_count && seq_le(c->sacked[j].start, start) &&
-		    seq_le(end, c->sacked[j].end))
-			continue; // known
-		if (i == j && c->sacked_count == TCP_SACKED_MAX) {
-			if (i == TCP_SACKED_MAX)
-				continue;  // the lowest ones matter most
-			c->sacked_count--; // the highest one is forgotten
-			j = i;
-		}
-		uint32_t tail = c->sacked_count - j;
-
-		memmove(&c->sacked[i + 1], &c->sacked[j], tail * sizeof(c->sacked[0]));
-		c->sacked[i].start = start;
-		c->sacked[i].end = end;
-		c->sacked_count = (uint8_t)(i + 1 + tail);
-		CHECK(c->sacked_count <= TCP_SACKED_MAX);
-		is_news = true;
-	}
-	return is_news;
-}
-
-static void
-ack_sack_trim(struct tcp_conn *c)
-{
-	uint32_t n = 0;
-
-	// A block that snd_una has run into goes too: a peer that holds those bytes acknowledges
-	// them.
-	while (n < c->sacked_count && seq_le(c->sacked[n].start, c->snd_una))
-		n++;
-	if (n > 0) {
-		c->sacked_count = (uint8_t)(c->sacked_count - n);
-		memmove(&c->sacked[0], &c->sacked[n], c->sacked_count * sizeof(c->sacked[0]));
-	}
-}
-
-static void
-ack_grow(struct tcp_conn *c, uint32_t acked, uint32_t flight)
-{
-	if (flight * 2 < c->cwnd)
-		return; // the window was not what held us back
-	if (c->cwnd < c->ssthresh) {
-		c->cwnd += MIN(acked,
-			       2u * c->mss); // RFC 3465, L = 2: our peers' ACKs may be stretched
-	} else {
-		c->cc_acked += acked;
-		if (c->cc_acked >= c->cwnd) {
-			c->cc_acked -= c->cwnd;
-			c->cwnd += c->mss;
-		}
-	}
-	c->cwnd = MIN(c->cwnd, TCP_CWND_MAX);
-}
-
-static void
-ack_recovery(struct tcp_conn *c, uint32_t acked)
-{
-	uint32_t mss = c->mss;
-
-	if (seq_lt(c->recover,
-		   c->snd_una)) { // all of it is there (RFC 6582 3.2, full acknowledgement)
-		uint32_t flight = c->snd_max - c->snd_una;
-
-		c->flags &= ~TF_RECOVERY;
-		c->cwnd = MIN(c->ssthresh, MAX(flight, mss) + mss);
-		c->dupacks = 0;
-		c->rtx_credit = 0;
-		c->cc_acked = 0;
-		return;
-	}
-	c->cwnd = c->cwnd > acked + mss ? c->cwnd - acked : mss;
-	if (acked >= mss)
-		c->cwnd += mss;
-	if (!seq_lt(c->snd_una, c->high_rxt) || c->sacked_count > 0)
-		c->rtx_credit = (uint8_t)MAX(c->rtx_credit, 1u);
-	tcp_ready(c);
-}
-
-static void
-ack_duplicate(struct tcp_conn *c)
-{
-	uint32_t mss = c->mss;
-
-	if (c->flags & TF_RECOVERY) {
-		bool has_hole = c->sacked_count > 0 && seq_lt(seq_max(c->high_rxt, c->snd_una),
-							      c->sacked[c->sacked_count - 1].start);
-
-		if (has_hole && c->rtx_credit < UINT8_MAX)
-			c->rtx_credit++;
-		else
-			c->cwnd = MIN(c->cwnd + mss, TCP_CWND_MAX);
-		tcp_ready(c);
-		return;
-	}
-	if (c->dupacks < UINT8_MAX)
-		c->dupacks++;
-	if (c->dupacks < TCP_DUPACKS) {
-		tcp_ready(c); // limited transmit
-		return;
-	}
-	// After a timeout the peer answers our repetitions with duplicates: those mean nothing.
-	if (c->dupacks > TCP_DUPACKS || !seq_lt(c->recover, c->snd_una))
-		return;
-	c->ssthresh = MAX((c->snd_max - c->snd_una) / 2, 2 * mss);
-	c->recover = c->snd_max - 1;
-	c->flags |= TF_RECOVERY;
-	c->high_rxt = c->snd_una;
-	c->rtx_credit = 1;
-	c->cwnd = c->ssthresh + TCP_DUPACKS * mss;
-	c->rtx_ms = tcp_after(c, tcp_timer_rto(c));
-	tcp_ready(c);
-}
-
-void
-tcp_ack_timeout(struct tcp_conn *c)
-{
-	if (c->retries == 0)
-		c->ssthresh = MAX((c->snd_max - c->snd_una) / 2, 2u * c->mss);
-	c->retries++;
-	c->backoff = (uint8_t)MIN(c->backoff + 1u, TCP_BACKOFF_MAX);
-	c->cwnd = c->mss;
-	c->cc_acked = 0;
-	c->snd_nxt = c->snd_una;
-	c->recover = c->snd_max - 1;
-	c->dupacks = 0;
-	c->rtx_credit = 0;
-	c->sacked_count = 0; // the peer may have dropped what it reported (RFC 2018 8)
-	c->flags &= ~(TF_RECOVERY | TF_RTT);
 }
 
 // Our FIN is acknowledged.
@@ -262,17 +126,46 @@ ack_fin(struct tcp_conn *c)
 	}
 }
 
+// What the segment tells of single segments of ours.
 static void
-ack_new(struct tcp_conn *c, const struct tcp_seg *s)
+ack_scoreboard(struct tcp_conn *c, struct tcp_acked *a)
 {
-	uint32_t acked = s->ack - c->snd_una, flight = c->snd_nxt - c->snd_una;
+	const struct tcp_seg *s = a->seg;
+
+	if (c->snd_una != a->una)
+		tcp_sent_acked(c, c->snd_una, a);
+	if (s->sack_count > 0 && (c->flags & TF_SACK))
+		tcp_sent_sacked(c, a);
+	ack_rtt(c, a);
+	tcp_recover_input(c, a);
+}
+
+static void
+ack_timers(struct tcp_conn *c)
+{
+	const struct tcp_flight *f = c->flight;
+
+	if (f == NULL || f->count == 0) {
+		c->fast_ms = 0;
+		c->rtx_ms = 0;
+		return;
+	}
+	c->rtx_ms = tcp_after(c, tcp_timer_rto(c));
+	if (f->first->flags & TSF_SACKED) // it has thrown away what it reported: no reason to wait
+		c->rtx_ms = tcp_after(c, MAX((c->srtt8 >> 4) / 1000, TCP_RENEGE_MS));
+	tcp_rack_arm_probe(c);
+}
+
+static void
+ack_new(struct tcp_conn *c, struct tcp_acked *a)
+{
+	uint32_t acked = a->seg->ack - c->snd_una;
 	uint32_t bytes = (uint32_t)MIN(acked, c->sndq.bytes);
 	bool is_fin = acked > bytes;
 
 	CHECK(!is_fin || (acked == bytes + 1 && (c->flags & TF_FIN_QUEUED)));
 	CHECK(!is_fin || !(c->flags & TF_FIN_ACKED));
-	ack_rtt(c, s);
-	c->snd_una = s->ack;
+	c->snd_una = a->seg->ack;
 	if (c->snd_chunk != NULL) { // the cursor must not point into what is dropped now
 		uint32_t end = c->snd_chunk_seq + c->snd_chunk->len;
 
@@ -286,14 +179,11 @@ ack_new(struct tcp_conn *c, const struct tcp_seg *s)
 	c->retries = 0;
 	c->backoff = 0;
 	c->flags &= ~TF_PERSIST;
-	ack_sack_trim(c);
-	if (c->flags & TF_RECOVERY) {
-		ack_recovery(c, acked);
-	} else {
-		c->dupacks = 0;
-		ack_grow(c, acked, flight);
-	}
-	c->rtx_ms = c->snd_nxt == c->snd_una ? 0 : tcp_after(c, tcp_timer_rto(c));
+	if (c->flight != NULL && tcp_sent_plain(c, a))
+		ack_rtt(c, a);
+	else if (c->flight != NULL)
+		ack_scoreboard(c, a);
+	ack_timers(c);
 	if (c->ops == NULL && (c->flags & TF_USED))
 		c->idle_ms = tcp_after(c, TCP_FIN_WAIT2_MS); // forgotten, but it gets on
 	if (is_fin)
@@ -302,28 +192,39 @@ ack_new(struct tcp_conn *c, const struct tcp_seg *s)
 		tcp_ready(c);
 	if (bytes > 0 && c->ops != NULL && !tcp_is_dead(c))
 		c->ops->sent(c->user, c);
+	// More to send will need what the flight knows: tcp_out_work sees to that.
+	if (c->flight != NULL && (is_fin || !tcp_has_unsent(c)))
+		tcp_sent_settle(c);
 }
 
 void
 tcp_ack_input(struct tcp_conn *c, const struct tcp_seg *s)
 {
 	uint32_t wnd = s->wnd << c->snd_wscale;
-	bool is_news = s->sack_count > 0 && (c->flags & TF_SACK) && ack_sack(c, s);
+	struct tcp_acked a = {
+		.seg = s,
+		.una = c->snd_una,
+		.rtt_us = UINT32_MAX,
+		.last_rtt_us = UINT32_MAX,
+	};
 
 	CHECK(seq_le(s->ack, c->snd_max));
 	if (seq_lt(c->snd_una, s->ack)) {
 		tcp_ack_window(c, s, wnd);
-		ack_new(c, s);
+		ack_new(c, &a);
 		return;
 	}
-	if (s->ack != c->snd_una)
-		return; // old; its window is old too
-	bool is_duplicate = s->data.n == 0 && !(s->flags & TCP_FIN) && c->snd_nxt != c->snd_una &&
-			    !(c->flags & TF_PERSIST) && (is_news || c->snd_edge == s->ack + wnd);
-
-	tcp_ack_window(c, s, wnd);
-	if (c->snd_edge == c->snd_una)
-		c->retries = 0; // a peer that answers lives, however long it keeps its window shut
-	if (is_duplicate)
-		ack_duplicate(c);
+	if (s->ack == c->snd_una) { // else it is old, and its window too
+		a.is_duplicate = s->data.n == 0 && !(s->flags & TCP_FIN) && c->flight != NULL &&
+				 !(c->flags & (TF_PERSIST | TF_SACK)) &&
+				 c->snd_edge == s->ack + wnd;
+		tcp_ack_window(c, s, wnd);
+		if (c->snd_edge == c->snd_una)
+			c->retries = 0; // a peer that answers lives, however long it keeps its
+					// window shut
+	}
+	if (c->flight == NULL || (s->sack_count == 0 && !a.is_duplicate && !c->flight->has_tlp))
+		return;
+	ack_scoreboard(c, &a);
+	tcp_rack_arm_probe(c);
 }

@@ -3,11 +3,12 @@
 //
 // What for: the layout of a connection and of the instance, and the calls between the parts: tcp.c
 // (what users call, the loop), tcp_open.c (birth and death of connections), tcp_seg.c (parsing),
-// tcp_in.c (the state machine of arriving segments), tcp_ack.c (acknowledgements, RTT, congestion,
-// recovery), tcp_rcv.c (delivery, our window, when to acknowledge), tcp_ooo.c (reassembly),
-// tcp_out.c (segments that leave), tcp_mtu.c (how large they may be), tcp_error.c (what ICMP says
-// of them), tcp_timer.c. Who calls it: the owning worker. Memory: connections come from one pool; chunks in
-// sndq, rcvq and ooo are the connection's until they are dropped. What can go wrong: see tcp.h.
+// tcp_in.c (the state machine of arriving segments), tcp_ack.c (acknowledgements, RTT), tcp_sent.h
+// (what is in flight: loss detection, recovery, congestion), tcp_rcv.c (delivery, our window, when
+// to acknowledge), tcp_ooo.c (reassembly), tcp_out.c (segments that leave), tcp_mtu.c (how large
+// they may be), tcp_error.c (what ICMP says of them), tcp_timer.c. Who calls it: the owning worker.
+// Memory: connections come from one pool; chunks in sndq, rcvq and ooo are the connection's until
+// they are dropped. What can go wrong: see tcp.h.
 //
 // Rules inside: users are called only through tcp_call_*, and after each of these calls the
 // connection may be dead (TF_DEAD) or without a user. Dead connections keep their memory until
@@ -45,13 +46,14 @@
 #define TCP_BACKOFF_MAX 16u
 #define TCP_DELACK_MS 40u
 #define TCP_SYN_LIFE_MS 64000u // a SYN that could never be sent
-#define TCP_CWND_MAX (1u << 20)
+#define TCP_CWND_MAX TCP_SEND_BYTES_MOST
 #define TCP_DUPACKS 3
+#define TCP_RENEGE_MS 10u
+#define TCP_SENT_EXTRA 256u
 #define TCP_PAWS_IDLE_S (24u * 24 * 3600)
-#define TCP_OUT_BURST 64u         // segments of one connection in one pass
+#define TCP_OUT_BURST 4u // segments of one connection in one pass, then it is the others' turn
 #define TCP_CHALLENGES_PER_S 200u // half of it certain, half of it chance (CVE-2016-5696)
 #define TCP_STRAY_ACKS 8u         // answers to odd segments without data: per connection and 256 ms
-#define TCP_SACKED_MAX 3u
 #define TCP_MTU_SETS 64u
 #define TCP_MTU_WAYS 4u
 #define TCP_SACK_BLOCKS_MAX 4u
@@ -89,8 +91,7 @@ enum tcp_flag {
 	TF_EOF_DONE = 1u << 13, // the user knows
 	TF_PAUSED = 1u << 14,   // recv took less than it was offered
 	TF_RESUME = 1u << 15,   // tcp_work shall deliver
-	TF_RECOVERY = 1u << 16, // fast recovery up to `recover`
-	TF_RTT = 1u << 17,      // rtt_seq is being timed
+	TF_RTT = 1u << 17,      // the SYN is being timed
 	TF_PERSIST = 1u << 18,  // rtx_ms is the persist timer
 	TF_STARVED = 1u << 19, // a write found no chunk: `sent` is called when there are some again
 	TF_RST_DUE = 1u << 20, // the RST of an abort found no frame
@@ -98,6 +99,7 @@ enum tcp_flag {
 	TF_BLOCKED = 1u << 22, // found no frame: in the blocked list, not the ready list
 	TF_WSCALE = 1u << 23,  // window scaling negotiated
 	TF_CAPTURE = 1u << 24, // its frames are wanted
+	TF_REORDER = 1u << 30, // the path is known to reorder (RFC 8985)
 	TF_SOFT_ERROR = 1u << 25, // the network said that it cannot reach the peer
 };
 
@@ -111,14 +113,14 @@ struct tcp_conn {
 	uint16_t mss; // payload of a full segment that we send: the option's value less timestamps
 	uint32_t flags;
 	uint32_t snd_wnd_max; // largest window that the peer ever offered
-	uint32_t srtt8;       // ms * 8; 0: no sample yet
-	uint32_t rttvar4;     // ms * 4
+	uint32_t srtt8;       // us * 8; 0: no sample yet
+	uint32_t rttvar4;     // us * 4
 	// --- line 1: sequence numbers
 	uint32_t rcv_nxt;
 	uint32_t rcv_edge; // right edge of the window as advertised: what is enforced
 	uint32_t snd_una;
-	uint32_t snd_nxt;  // goes back to snd_una after a timeout
-	uint32_t snd_max;  // end of what was ever sent
+	uint32_t snd_nxt;  // new data goes out from here
+	uint32_t snd_max;  // end of what was ever sent: snd_nxt, or a window probe's byte more
 	uint32_t snd_edge; // right edge of the peer's window
 	uint32_t snd_wl1, snd_wl2;
 	uint32_t cwnd, ssthresh;
@@ -126,8 +128,8 @@ struct tcp_conn {
 	uint32_t ts_recent;
 	uint32_t ts_recent_s; // when it was taken, seconds of our clock
 	uint32_t ts_offset;
-	uint32_t window; // bytes of rcvq that it has earned; what it gets of them: tcp_rcv.c
-	uint32_t recover;
+	uint32_t window;  // bytes of rcvq that it has earned; what it gets of them: tcp_rcv.c
+	uint32_t recover; // the last byte sent when a loss was found
 	// --- line 2: queues
 	struct chunkq sndq; // from snd_una on
 	struct chunkq rcvq; // in order, not taken by the user yet; ends at rcv_nxt
@@ -154,21 +156,21 @@ struct tcp_conn {
 	struct chunk *snd_chunk; // where the last copy ended: makes sending O(1) along a long queue
 	// --- line 5
 	uint32_t snd_chunk_seq;
-	uint32_t rtt_seq, rtt_start_ms;
-	uint32_t high_rxt; // recovery: holes below it were sent again
-	uint32_t cc_acked;
+	uint32_t fast_ms;               // RACK's reordering timer or the tail loss probe's, 0: off
+	struct tcp_flight *flight;      // NULL: nothing is in flight
+	uint32_t syn_us;                // when the SYN left
+	uint32_t min_rtt_us, min_rtt_s; // smallest sample of the last minute and its time, 0: none
+	uint32_t w_max;                 // CUBIC: window before the last reduction
 	uint32_t fin_seq;
 	uint16_t rcv_mss; // largest payload seen
 	uint16_t adv_mss; // what we offered
 	uint8_t retries, backoff, probes, dupacks;
-	uint8_t rtx_credit; // holes that may be sent again now
-	uint8_t sacked_count, why;
-	struct {
-		uint32_t start, end;
-	} sacked[TCP_SACKED_MAX]; // what the peer holds above snd_una, ascending
-	uint32_t trace_last;      // of trace.h
+	uint8_t why;
+	uint8_t reo_mult,
+		reo_persist; // RFC 8985 6.2: width of the reordering window, and for how long
+	uint32_t trace_last; // of trace.h
 };
-static_assert(sizeof(struct tcp_conn) == 6 * CACHE_LINE, "six lines");
+static_assert(sizeof(struct tcp_conn) <= 6 * CACHE_LINE, "six lines");
 static_assert(offsetof(struct tcp_conn, rcv_nxt) == 1 * CACHE_LINE, "line 1");
 static_assert(offsetof(struct tcp_conn, sndq) == 2 * CACHE_LINE, "line 2");
 static_assert(offsetof(struct tcp_conn, timer) == 3 * CACHE_LINE, "line 3");
@@ -212,8 +214,8 @@ struct tcp {
 	struct siphash_key key;
 	struct rng rng;
 	struct list ready, blocked, dead, drain;
-	struct pool conns, embryos, waits;
-	struct flow_table flows; // of all three, see tcp_find.c
+	struct pool conns, sents, flights, embryos, waits;
+	struct flow_table flows; // of connections, embryos and waits, see tcp_find.c
 	struct tcp_fifo embryo_list[TCP_EMBRYO_LISTS];
 	struct tcp_fifo wait_list[2]; // TIME_WAIT; FIN_WAIT2
 	uint64_t records_ms;          // when the deadlines of records were last looked at
@@ -347,7 +349,7 @@ void tcp_ack_open(struct tcp_conn *c, const struct tcp_seg *s); // the ACK of ou
 void tcp_ack_input(struct tcp_conn *c, const struct tcp_seg *s);
 void tcp_ack_window(struct tcp_conn *c, const struct tcp_seg *s, uint32_t wnd);
 uint32_t tcp_cwnd_initial(const struct tcp_conn *c);
-void tcp_ack_timeout(struct tcp_conn *c); // the retransmission timer has expired
+void tcp_ack_rtt(struct tcp_conn *c, uint32_t us);
 
 // tcp_rcv.c
 void tcp_rcv_input(struct tcp_conn *c, const struct tcp_seg *s);
@@ -387,6 +389,7 @@ enum tcp_out { TCP_OUT_DONE, TCP_OUT_MORE, TCP_OUT_BLOCKED };
 enum tcp_out tcp_out_work(struct tcp_conn *c, uint32_t *sent);
 void tcp_out_ack_now(struct tcp_conn *c); // at once; later when there is no frame
 bool tcp_out_probe(struct tcp_conn *c);
+bool tcp_out_tail(struct tcp_conn *c, bool *is_again); // tail loss probe
 bool tcp_out_keepalive(struct tcp_conn *c);
 bool tcp_out_force(struct tcp_conn *c); // a small segment into a small window
 bool tcp_out_rst(struct tcp_conn *c);

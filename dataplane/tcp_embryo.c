@@ -195,13 +195,12 @@ embryo_open(struct tcp *t, struct tcp_embryo *e)
 		e->is_complete = true;
 		return NULL;
 	}
-	// The round trip of our answer is the first sample; without timestamps only if there was
-	// one answer (Karn).
-	bool is_single = e->retries == 0 && !e->is_repeated && e->list != BLOCKED;
+	// The round trip of our answer is the first sample, if there was one answer (Karn).
+	if (e->retries == 0 && !e->is_repeated && e->list != BLOCKED) {
+		uint32_t age_ms = t->now_ms32 - (e->due_ms - TCP_RTO_INITIAL_MS);
 
-	if (is_single || (c->flags & TF_TS)) {
 		c->flags |= TF_RTT;
-		c->rtt_start_ms = e->due_ms - TCP_RTO_INITIAL_MS;
+		c->syn_us = (uint32_t)t->now_us - age_ms * 1000;
 	}
 	embryo_free(t, e);
 	return c;

@@ -75,7 +75,7 @@ tcp_conn_half(const struct tcp_conn *c, struct trace_half *h)
 		.in_flight = c->snd_max - c->snd_una,
 		.send_queue = (uint32_t)c->sndq.bytes,
 		.recv_queue = (uint32_t)c->rcvq.bytes,
-		.srtt_us = c->srtt8 * 125,
+		.srtt_us = c->srtt8 >> 3,
 		.rto_ms = c->rto_ms,
 	};
 }

@@ -15,7 +15,7 @@
 // flight: make one peer's segments MTU_MIN_V4 (1280 with IPv6) large for that time. RFC 1191 lets
 // routers say 68, which is refused to that bound as Linux does, and the DF bit stays set: below it
 // there is no mail.
-#include "dataplane/tcp_conn.h"
+#include "dataplane/tcp_sent.h"
 
 #define MTU_TOLD_S 600u
 #define MTU_GUESS_S 120u
@@ -100,12 +100,7 @@ mtu_resend(struct tcp_conn *c)
 {
 	if (c->flags & TF_PERSIST)
 		return; // one byte is in flight
-	c->snd_nxt = c->snd_una;
-	c->recover = c->snd_max - 1; // duplicates that this causes mean nothing
-	c->dupacks = 0;
-	c->rtx_credit = 0;
-	c->flags &= ~(TF_RECOVERY | TF_RTT);
-	tcp_ready(c);
+	tcp_recover_mtu(c);
 }
 
 uint32_t

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // tcp_open: birth and death of connections, listeners, the pool. Runs on the owning worker.
-#include "dataplane/tcp_conn.h"
+#include "dataplane/tcp_sent.h"
 
 #include <string.h>
 
@@ -107,6 +107,7 @@ tcp_conn_free(struct tcp_conn *c)
 	list_remove(&t->dead, &c->work);
 	if (c->flags & TF_RST_DUE)
 		(void)tcp_out_rst(c); // second and last try: the peer finds out by itself otherwise
+	tcp_sent_clear(c);
 	chunkq_clear(&c->sndq, t->chunks);
 	chunkq_clear(&c->rcvq, t->chunks);
 	tcp_ooo_clear(c);

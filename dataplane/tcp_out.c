@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // tcp_out: segments that leave. Runs on the owning worker.
 //
-// tcp_out_work makes one pass over what a connection has to say: SYN, holes of a recovery, data,
-// FIN, and a bare ACK when nothing else carried it. Bytes are copied from sndq into a fresh frame
-// every time, so a frame that the NIC still holds is never rewritten. Nothing changes in the
-// connection before seg_get has given a frame: without one no timer starts for what was never sent.
-// Nagle's algorithm is off (SMTP is command and response); several writes of one loop leave as one
-// segment because output comes last.
-#include "dataplane/tcp_conn.h"
+// tcp_out_work makes one pass over what a connection has to say: SYN, what is lost, data, FIN, and
+// a bare ACK when nothing else carried it. Bytes are copied from sndq into a fresh frame every
+// time, so a frame that the NIC still holds is never rewritten. Nothing changes in the connection
+// before seg_get has given a frame: without one no timer starts for what was never sent. Nagle's
+// algorithm is off (SMTP is command and response); several writes of one loop leave as one segment
+// because output comes last.
+#include "dataplane/tcp_sent.h"
 
 #include <string.h>
 
@@ -137,8 +137,7 @@ out_segment(struct tcp_conn *c, uint32_t seq, uint32_t len, uint8_t flags)
 	return true;
 }
 
-// The sequence number of segments without data: acceptable to the peer also after a timeout has
-// taken snd_nxt back, and not beyond its window when that has shrunk.
+// The sequence number of segments without data: not beyond its window when that has shrunk.
 static uint32_t
 out_seq(const struct tcp_conn *c)
 {
@@ -223,23 +222,11 @@ tcp_out_keepalive(struct tcp_conn *c)
 	return out_segment(c, c->snd_una - 1, 0, TCP_ACK);
 }
 
-// After a segment with bytes or FIN up to `end` has left.
 static void
-out_sent(struct tcp_conn *c, uint32_t seq, uint32_t end)
+out_arm(struct tcp_conn *c)
 {
-	bool is_new = seq_lt(c->snd_max, end);
-
-	if (!is_new)
-		COUNT(c->tcp->counters, TCP_RETRANSMIT);
-	// One segment a round trip is timed; without timestamps never one that was sent twice
-	// (Karn).
-	if (!(c->flags & TF_RTT) && ((c->flags & TF_TS) || (is_new && seq_le(c->snd_max, seq)))) {
-		c->flags |= TF_RTT;
-		c->rtt_seq = end;
-		c->rtt_start_ms = c->tcp->now_ms32;
-	}
-	if (is_new)
-		c->snd_max = end;
+	if (c->rtx_ms == 0)
+		c->rtx_ms = tcp_after(c, tcp_timer_rto(c));
 }
 
 bool
@@ -250,8 +237,8 @@ tcp_out_probe(struct tcp_conn *c)
 	CHECK(has_data || (c->flags & TF_FIN_QUEUED));
 	if (!out_segment(c, c->snd_una, has_data, TCP_ACK | (has_data ? 0 : TCP_FIN)))
 		return false;
-	// snd_nxt stays: the byte is outside the window. Should it be taken, snd_max admits the
-	// ACK.
+	// snd_nxt stays, and no record: the byte is outside the window. Should it be taken, snd_max
+	// admits the ACK.
 	c->snd_max = seq_max(c->snd_max, c->snd_una + 1);
 	return true;
 }
@@ -268,132 +255,177 @@ out_syn(struct tcp_conn *c, uint32_t *sent)
 		c->flags &= ~TF_RTT;
 	} else {
 		c->flags |= TF_RTT;
-		c->rtt_start_ms = c->tcp->now_ms32;
+		c->syn_us = (uint32_t)c->tcp->now_us;
 	}
 	c->snd_nxt = c->snd_una + 1;
 	c->snd_max = c->snd_nxt;
-	if (c->rtx_ms == 0)
-		c->rtx_ms = tcp_after(c, tcp_timer_rto(c));
+	out_arm(c);
 	return true;
 }
 
-// The next hole of a recovery: its first byte at *seq, bytes to send; 0: none that is known to be
-// lost.
-static uint32_t
-out_hole(const struct tcp_conn *c, uint32_t *seq)
-{
-	uint32_t at = seq_max(c->snd_una, c->high_rxt);
-	uint32_t limit = seq_min(tcp_snd_end(c), c->snd_max);
-
-	for (uint32_t i = 0; i < c->sacked_count; i++) {
-		if (seq_lt(at, c->sacked[i].start)) {
-			limit = seq_min(limit, c->sacked[i].start);
-			*seq = at;
-			return seq_lt(at, limit) ? MIN(c->mss, limit - at) : 0;
-		}
-		at = seq_max(at, c->sacked[i].end);
-	}
-	// Above all that the peer reported nothing counts as lost but the very first byte.
-	if (at != c->snd_una || !seq_le(at, c->recover) || !seq_lt(at, limit))
-		return 0;
-	*seq = at;
-	return MIN(c->mss, limit - at);
-}
-
+// Sends a record's bytes once more. False: no frame.
 static bool
-out_holes(struct tcp_conn *c, uint32_t *sent)
+out_again(struct tcp_conn *c, struct tcp_sent *r)
 {
-	while (c->rtx_credit > 0) { // at most 255
-		uint32_t seq, len = out_hole(c, &seq);
-		bool is_fin = false;
+	uint32_t end = tcp_snd_end(c);
+	bool is_fin = seq_lt(end, r->end);
+	uint32_t len = tcp_sent_len(r) - is_fin;
+	uint8_t flags =
+		TCP_ACK | (len > 0 && r->seq + len == end ? TCP_PSH : 0) | (is_fin ? TCP_FIN : 0);
 
-		if (len == 0) {
-			// All bytes have arrived; what is missing at snd_una is our FIN.
-			is_fin = (c->flags & TF_FIN_QUEUED) && c->sndq.bytes == 0 &&
-				 seq_lt(c->snd_una, c->snd_max) && !seq_lt(c->snd_una, c->high_rxt);
-			if (!is_fin) {
-				c->rtx_credit = 0;
-				break;
-			}
-			seq = c->snd_una;
-		}
-		if (!out_segment(c, seq, len, TCP_ACK | (is_fin ? TCP_FIN : 0)))
-			return false;
+	if (!out_segment(c, r->seq, len, flags))
+		return false;
+	COUNT(c->tcp->counters, TCP_RETRANSMIT);
+	if (c->flight->recovery == TCPR_FAST)
 		COUNT(c->tcp->counters, TCP_FAST_RETRANSMIT);
-		if (!(c->flags & TF_TS))
-			c->flags &= ~TF_RTT;
-		out_sent(c, seq, seq + len + is_fin);
-		c->high_rxt = seq + len + is_fin;
-		c->rtx_credit--;
-		(*sent)++;
-		if (c->rtx_ms == 0)
-			c->rtx_ms = tcp_after(c, tcp_timer_rto(c));
+	tcp_sent_again(c, r);
+	if (r != c->flight->first) {
+		out_arm(c);
+		return true;
 	}
+	uint32_t ms = tcp_timer_rto(c);
+
+	// Who lost in the same moment must not try again in the same moment, time after time.
+	if (c->backoff > 0)
+		ms += rng_below(&c->tcp->rng, ms / 32 + 1);
+	c->rtx_ms = tcp_after(c, ms);
 	return true;
 }
 
-// After a timeout: bytes that the peer reported are not sent again. Should it have dropped them
-// (RFC 2018 allows that), the next timeout forgets the report.
-static void
-out_skip_sacked(struct tcp_conn *c)
+// A lost record becomes what fits into a segment now: its MSS may have changed, and small ones take
+// from the lost ones that follow. False: no record for the rest.
+static bool
+out_shape(struct tcp_conn *c, struct tcp_sent *r)
 {
-	for (uint32_t i = 0; i < c->sacked_count; i++) {
-		if (seq_le(c->sacked[i].start, c->snd_nxt) && seq_lt(c->snd_nxt, c->sacked[i].end))
-			c->snd_nxt = c->sacked[i].end;
+	uint32_t end = tcp_snd_end(c);
+
+	while (r->next != NULL && (r->next->flags & TSF_LOST) && // each turn takes a record away
+	       tcp_sent_len(r) < c->mss)
+		tcp_sent_join(c, r);
+	if (seq_min(r->end, end) - r->seq > c->mss)
+		return tcp_sent_split(c, r, c->mss);
+	return true;
+}
+
+static enum tcp_out
+out_lost(struct tcp_conn *c, uint32_t *sent)
+{
+	struct tcp_flight *f = c->flight;
+
+	for (uint32_t n = 0; n < TCP_OUT_BURST; n++) {
+		struct list_node *node = list_first(&f->lost);
+
+		if (node == NULL)
+			return TCP_OUT_DONE;
+		struct tcp_sent *r = CONTAINER_OF(node, struct tcp_sent, order);
+
+		if (!out_shape(c, r))
+			return TCP_OUT_BLOCKED;
+		uint32_t pipe = tcp_pipe(c);
+
+		if (pipe > 0 && pipe + tcp_sent_len(r) > c->cwnd)
+			return TCP_OUT_DONE;
+		if (!out_again(c, r))
+			return TCP_OUT_BLOCKED;
+		(*sent)++;
+	}
+	return TCP_OUT_MORE;
+}
+
+// One new segment, as far as the peer's window and `most` bytes allow. `is_forced`: also a small
+// part of the queue into a small window (RFC 9293 3.8.6.2.1, the override timer). MORE: it has
+// left.
+static enum tcp_out
+out_new(struct tcp_conn *c, uint32_t most, bool is_forced)
+{
+	uint32_t seq = c->snd_nxt, end = tcp_snd_end(c);
+
+	if ((c->flags & TF_FIN_ACKED) || seq_lt(end, seq))
+		return TCP_OUT_DONE; // the FIN is out too
+	uint32_t left = end - seq, room = seq_lt(seq, c->snd_edge) ? c->snd_edge - seq : 0;
+
+	room = MIN(room, most);
+	uint32_t len = MIN(MIN(left, room), c->mss);
+	bool is_fin = (c->flags & TF_FIN_QUEUED) && len == left && room > len;
+
+	if (len == 0 && !is_fin)
+		return TCP_OUT_DONE;
+	bool is_crumb = len < left && len < c->mss && len < c->snd_wnd_max / 2;
+
+	if (is_crumb && !is_forced && !seq_lt(seq, c->snd_max))
+		return TCP_OUT_DONE; // what was sent before must not wait for a wider window
+	uint8_t flags = TCP_ACK | (len == left && len > 0 ? TCP_PSH : 0) | (is_fin ? TCP_FIN : 0);
+
+	if (!tcp_sent_can_add(c) || !out_segment(c, seq, len, flags))
+		return TCP_OUT_BLOCKED;
+	end = seq + len + is_fin;
+	tcp_sent_add(c, seq, end);
+	c->snd_nxt = end;
+	c->snd_max = seq_max(c->snd_max, end);
+	if (c->flags & TF_PERSIST) {
+		c->flags &= ~TF_PERSIST;
+		c->rtx_ms = 0;
+		c->backoff = 0;
+		c->retries = 0;
+	}
+	out_arm(c);
+	return TCP_OUT_MORE;
+}
+
+// Was it the congestion window that held us back in this round (RFC 7661)?
+static void
+out_note_use(struct tcp_conn *c)
+{
+	struct tcp_flight *f = c->flight;
+	uint32_t flight = c->snd_nxt - c->snd_una, left = tcp_snd_end(c) - c->snd_nxt;
+	uint32_t pipe = tcp_pipe(c);
+	bool is_limited = (int32_t)left > 0 && pipe + MIN(left, (uint32_t)c->mss) > c->cwnd;
+
+	if (is_limited || seq_le(f->used_end, c->snd_una) ||
+	    (!f->is_cwnd_limited && flight > f->used_max)) {
+		f->is_cwnd_limited = is_limited;
+		f->used_max = flight;
+		f->used_end = c->snd_nxt;
 	}
 }
 
-static uint32_t
-out_limit(const struct tcp_conn *c)
-{
-	uint32_t cwnd = c->cwnd;
-
-	if (!(c->flags & TF_RECOVERY)) // limited transmit, RFC 3042
-		cwnd += MIN(c->dupacks, 2u) * c->mss;
-	return seq_min(c->snd_una + cwnd, c->snd_edge);
-}
-
-// New data, or after a timeout old data again, from snd_nxt on. `is_forced`: also a small part of
-// the queue into a small window (RFC 9293 3.8.6.2.1, the override timer).
 static enum tcp_out
 out_data(struct tcp_conn *c, bool is_forced, uint32_t *sent)
 {
-	for (uint32_t n = 0; n < TCP_OUT_BURST; n++) {
-		if (c->sacked_count > 0 && seq_lt(c->snd_nxt, c->snd_max))
-			out_skip_sacked(c);
-		uint32_t seq = c->snd_nxt, end = tcp_snd_end(c), limit = out_limit(c);
+	enum tcp_out r = TCP_OUT_MORE;
+	uint32_t n;
 
-		if ((c->flags & TF_FIN_ACKED) || seq_lt(end, seq))
-			return TCP_OUT_DONE; // the FIN is out too
-		uint32_t left = end - seq, room = seq_lt(seq, limit) ? limit - seq : 0;
-		uint32_t len = MIN(MIN(left, room), c->mss);
-		bool is_fin = (c->flags & TF_FIN_QUEUED) && len == left && room > len;
-
-		if (len == 0 && !is_fin)
-			return TCP_OUT_DONE;
-		bool is_crumb = len < left && len < c->mss && len < c->snd_wnd_max / 2;
-
-		if (is_crumb && !is_forced && !seq_lt(seq, c->snd_max))
-			return TCP_OUT_DONE; // what was sent before must not wait for a wider
-					     // window
-		uint8_t flags =
-			TCP_ACK | (len == left && len > 0 ? TCP_PSH : 0) | (is_fin ? TCP_FIN : 0);
-
-		if (!out_segment(c, seq, len, flags))
-			return TCP_OUT_BLOCKED;
-		(*sent)++;
-		out_sent(c, seq, seq + len + is_fin);
-		c->snd_nxt = seq + len + is_fin;
-		if (c->flags & TF_PERSIST) {
-			c->flags &= ~TF_PERSIST;
-			c->rtx_ms = 0;
-			c->backoff = 0;
-			c->retries = 0;
+	for (n = 0; n < TCP_OUT_BURST && r == TCP_OUT_MORE; n++) {
+		if (!tcp_has_unsent(c)) {
+			r = TCP_OUT_DONE;
+			break;
 		}
-		if (c->rtx_ms == 0)
-			c->rtx_ms = tcp_after(c, tcp_timer_rto(c));
+		uint32_t pipe = tcp_pipe(c);
+
+		r = out_new(c, c->cwnd > pipe ? c->cwnd - pipe : 0, is_forced);
+		*sent += r == TCP_OUT_MORE;
 	}
-	return TCP_OUT_MORE;
+	if (c->flight != NULL && n > 0) {
+		tcp_rack_arm_probe(c);
+		out_note_use(c);
+	}
+	return r;
+}
+
+bool
+tcp_out_tail(struct tcp_conn *c, bool *is_again)
+{
+	struct tcp_sent *r = c->flight->last;
+
+	*is_again = false;
+	enum tcp_out new = out_new(c, c->mss + 1u, false);
+
+	if (new != TCP_OUT_DONE)
+		return new == TCP_OUT_MORE;
+	if ((r->flags & (TSF_SACKED | TSF_LOST)) || tcp_sent_len(r) > c->mss)
+		return false;
+	*is_again = true;
+	return out_again(c, r);
 }
 
 bool
@@ -438,6 +470,22 @@ out_persist(struct tcp_conn *c)
 	c->rtx_ms = tcp_after(c, tcp_timer_rto(c));
 }
 
+// RFC 5681 4.1: after silence the old window means ever less: half of it for each timeout.
+static void
+out_restart(struct tcp_conn *c)
+{
+	uint32_t idle = c->tcp->now_ms32 - c->last_send_ms, first = tcp_cwnd_initial(c);
+
+	if (idle <= c->rto_ms || c->cwnd <= first)
+		return;
+	COUNT(c->tcp->counters, TCP_CWND_RESTART);
+	if (c->ssthresh != TCP_CWND_MAX)
+		c->ssthresh = MAX(c->ssthresh, c->cwnd - c->cwnd / 4);
+	for (; idle > c->rto_ms && c->cwnd > first; idle -= c->rto_ms)
+		c->cwnd /= 2;
+	c->cwnd = MAX(c->cwnd, first);
+}
+
 enum tcp_out
 tcp_out_work(struct tcp_conn *c, uint32_t *sent)
 {
@@ -450,17 +498,18 @@ tcp_out_work(struct tcp_conn *c, uint32_t *sent)
 		return TCP_OUT_DONE;
 	}
 	if (out_can_send(c)) {
-		// RFC 5681 4.1: after silence longer than a timeout the old window means nothing.
-		if (c->snd_una == c->snd_max && c->sndq.bytes > 0 &&
-		    c->tcp->now_ms32 - c->last_send_ms > c->rto_ms)
-			c->cwnd = MIN(c->cwnd, tcp_cwnd_initial(c));
-		if (c->rtx_credit > 0 && !out_holes(c, sent))
-			return TCP_OUT_BLOCKED;
-		r = out_data(c, false, sent);
+		if (c->flight == NULL && c->sndq.bytes > 0)
+			out_restart(c);
+		if (c->flight != NULL && c->flight->lost.count > 0)
+			r = out_lost(c, sent);
+		if (r == TCP_OUT_DONE && (c->flight == NULL || c->flight->lost.count == 0))
+			r = out_data(c, false, sent);
 		if (r == TCP_OUT_BLOCKED)
 			return r;
-		if (r == TCP_OUT_DONE)
+		if (r == TCP_OUT_DONE) {
 			out_persist(c);
+			tcp_sent_settle(c);
+		}
 	}
 	if (c->flags & TF_ACK_NOW) {
 		if (!out_ack(c))

@@ -335,7 +335,7 @@ rcv_round(struct tcp_conn *c, const struct tcp_seg *s)
 	if (c->flags & TF_TS)
 		is_over = seq_lt(c->round_ms + c->ts_offset, s->tsecr);
 	else
-		is_over = c->srtt8 > 0 && ms >= MAX(c->srtt8 / 8, 1u);
+		is_over = c->srtt8 > 0 && ms >= MAX(c->srtt8 / 8000, 1u);
 	bool is_first = c->round_ms == 0, is_pause = is_first || ms > RCV_ROUND_MAX_MS;
 
 	if (!is_over && !is_pause)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// tcp_timer: the three deadlines of a connection behind its one wheel node. Runs on the owning
+// tcp_timer: the four deadlines of a connection behind its one wheel node. Runs on the owning
 // worker.
 //
 // The node is armed for the earliest deadline or earlier: moving a deadline away does not touch the
 // wheel, the node then fires once for nothing and is filed again.
-#include "dataplane/tcp_conn.h"
+#include "dataplane/tcp_sent.h"
 
 static inline bool
 timer_due(const struct tcp_conn *c, uint32_t deadline)
@@ -23,12 +23,12 @@ tcp_timer_rto(const struct tcp_conn *c)
 void
 tcp_timer_update(struct tcp_conn *c)
 {
-	const uint32_t d[3] = {c->rtx_ms, c->ack_ms, c->idle_ms};
+	const uint32_t d[4] = {c->rtx_ms, c->ack_ms, c->idle_ms, c->fast_ms};
 	struct tcp *t = c->tcp;
 	int64_t best = INT64_MAX;
 
 	DCHECK(!tcp_is_dead(c));
-	for (uint32_t i = 0; i < 3; i++) {
+	for (uint32_t i = 0; i < 4; i++) {
 		if (d[i] != 0 && (int32_t)(d[i] - t->now_ms32) < best)
 			best = (int32_t)(d[i] - t->now_ms32);
 	}
@@ -109,6 +109,7 @@ timer_idle(struct tcp_conn *c)
 		return;
 	}
 	c->probes++;
+	trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_TIMER, TRACE_KEEPALIVE);
 	(void)tcp_out_keepalive(c); // without a frame the probe counts as lost
 	c->idle_ms = tcp_after(c, TCP_KEEPALIVE_STEP_MS);
 }
@@ -153,6 +154,7 @@ timer_persist(struct tcp_conn *c)
 		timer_give_up(c);
 		return;
 	}
+	trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_TIMER, TRACE_PERSIST);
 	bool is_sent = seq_lt(c->snd_una, c->snd_edge) ? tcp_out_force(c) : tcp_out_probe(c);
 
 	if (is_sent) {
@@ -185,8 +187,9 @@ timer_retransmit(struct tcp_conn *c)
 		return;
 	}
 	COUNT(c->tcp->counters, TCP_RTO);
+	trace_number(c->tcp->trace, &c->trace_last, TRACE_TCP_TIMER, TRACE_RTO);
 	tcp_mtu_timeout(c);
-	tcp_ack_timeout(c);
+	tcp_recover_timeout(c);
 	tcp_ready(c);
 }
 
@@ -204,6 +207,8 @@ tcp_timer_fire(void *ctx, struct wheel_node *n, uint64_t now_ms)
 		c->flags |= TF_ACK_NOW;
 		tcp_ready(c);
 	}
+	if (timer_due(c, c->fast_ms))
+		tcp_rack_fire(c);
 	if (timer_due(c, c->rtx_ms))
 		timer_retransmit(c);
 	if (!tcp_is_dead(c) && timer_due(c, c->idle_ms))

@@ -37,12 +37,22 @@ sack(uint32_t ack, uint32_t start, uint32_t end)
 	segpeer_send_options(&p, SP_ACK, 1, ack, 65535, span_of(o, 12), SPAN_NONE);
 }
 
+// A handshake that takes `ms`: the stack's first sample.
+static void
+accept_after(const struct span *options, uint32_t ms)
+{
+	segpeer_send_options(&p, SP_SYN, 0, 0, 65535, *options, SPAN_NONE);
+	segpeer_wait(&p, ms);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	segpeer_skip(&p);
+}
+
 TestSuite(plane_tcp_loss, .init = init);
 
 Test(plane_tcp_loss, rfc6298_times_back_off_and_end)
 {
 	// The handshake took no time, so the first timeout is the minimum; then doubled, at most 60
-	// s.
+	// s, and a little more by chance.
 	static const uint32_t gap_ms[] = {200,  400,   800,   1600,  3200,
 					  6400, 12800, 25600, 51200, 60000};
 	uint64_t last = p.now_us;
@@ -56,8 +66,10 @@ Test(plane_tcp_loss, rfc6298_times_back_off_and_end)
 		next_data(SP_ACK | SP_PSH, 1, 1, 500);
 		uint64_t gap = (s.at_us - last) / 1000;
 
-		cr_assert(gap >= gap_ms[i] && gap <= gap_ms[i] + 2, "repetition %u after %lu", i,
-			  gap);
+		uint32_t jitter = i > 0 ? gap_ms[i] / 32 : 0;
+
+		cr_assert(gap >= gap_ms[i] && gap <= gap_ms[i] + jitter + 2,
+			  "repetition %u after %lu", i, gap);
 		last = s.at_us;
 	}
 	next_data(SP_RST | SP_ACK, 501, 1, 0);
@@ -73,19 +85,35 @@ Test(plane_tcp_loss, rfc6298_initial_timeout_is_three_seconds_after_a_lost_syn)
 	p.user.c = tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user);
 	p.path = *tcp_conn_path(p.user.c);
 	segpeer_work(&p);
-	segpeer_wait(&p, 1100);
-	cr_assert_eq(segpeer_pending(&p), 2);
+	segpeer_wait(&p, 3100);
+	cr_assert_eq(segpeer_pending(&p), 3);
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_SYN | SP_ACK, 0, 1, 65535, NULL, 0);
 	segpeer_skip(&p);
 	tcp_conn_write(p.user.c, span_of(b, 3000));
 	segpeer_work(&p);
 	next_data(SP_ACK, 1, 1, 536);
-	silence(); // and the window is one segment (RFC 5681 3.1)
+	silence(); // and the window is one segment: two SYNs were lost (RFC 6928 2)
 	segpeer_wait(&p, 2990);
 	silence();
 	segpeer_wait(&p, 20);
 	next_data(SP_ACK, 1, 1, 536);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, rfc6928_one_lost_syn_costs_no_window)
+{
+	segpeer_send_options(&p, SP_SYN, 0, 0, 65535, SYN_TS, SPAN_NONE);
+	p.has_ts = true;
+	segpeer_wait(&p, 1030); // the SYN-ACK was lost; the second one takes 30 ms
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	segpeer_skip(&p);
+	tcp_conn_write(p.user.c, span_of(b, 30000));
+	segpeer_work(&p);
+	cr_assert_eq(segpeer_pending(&p), 10);
+	segpeer_skip(&p);
+	segpeer_wait(&p, 300); // and the echo has told the round trip: no timeout of 3 s
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 2);
 	segpeer_fini(&p);
 }
 
@@ -298,11 +326,12 @@ Test(plane_tcp_loss, rfc3042_limited_transmit)
 
 Test(plane_tcp_loss, sack_only_holes_are_sent_again)
 {
-	segpeer_accept(&p, &SYN_SACK);
+	accept_after(&SYN_SACK, 40);
 	tcp_conn_write(p.user.c, span_of(b, 1460 * 9));
 	segpeer_work(&p);
 	segpeer_skip(&p);
 	// Segments 0 and 4 are lost.
+	segpeer_wait(&p, 40);
 	sack(1, 1 + 1460, 1 + 1460 * 2);
 	sack(1, 1 + 1460, 1 + 1460 * 3);
 	silence();
@@ -330,8 +359,10 @@ Test(plane_tcp_loss, sack_nonsense_is_ignored)
 	sack(1, 3000, 2000);
 	sack(1, (uint32_t)-5000, (uint32_t)-4000);
 	sack(1, 1, 1461); // begins at snd_una
-	segpeer_wait(&p, 202);
+	segpeer_wait(&p, 210);
 	segpeer_skip(&p);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_SACK_BAD), 2);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 1);
 	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
 	next_data(SP_ACK, 1461, 1, 1460); // everything is sent again
 	next_data(SP_ACK | SP_PSH, 2921, 1, 1460);
@@ -343,11 +374,18 @@ Test(plane_tcp_loss, sack_reneging_is_survived)
 	segpeer_accept(&p, &SYN_SACK);
 	tcp_conn_write(p.user.c, span_of(b, 1460 * 3));
 	segpeer_work(&p);
-	sack(1, 1461, 1 + 1460 * 3);
-	segpeer_wait(&p, 202);
 	segpeer_skip(&p);
+	sack(1, 1461, 1 + 1460 * 3);
+	segpeer_wait(&p, 5);
+	next_data(SP_ACK, 1, 1, 1460);
 	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0); // the peer has thrown the rest away
+	silence();
+	segpeer_wait(&p, 15); // no reason to wait for the whole timeout
 	next_data(SP_ACK, 1461, 1, 1460);
+	silence();
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_SACK_RENEGE), 1);
+	segpeer_send(&p, SP_ACK, 1, 2921, 65535, NULL, 0);
+	next_data(SP_ACK | SP_PSH, 2921, 1, 1460);
 	segpeer_fini(&p);
 }
 

@@ -69,8 +69,7 @@ Test(plane_tcp_mtu, rfc1191_what_is_in_flight_leaves_again_in_smaller_pieces)
 	icmp(TCP_ERROR_TOO_BIG, 1, 1300);
 	next_data(1, 1260);
 	next_data(1261, 1260);
-	next_data(2521, 1260);
-	next_data(3781, 220);
+	next_data(2521, 400); // the third was small enough and is on its way
 	silence();
 	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_MTU_LOWERED), 1);
 	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 0, "at once");

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+// TCP: RACK-TLP (RFC 8985), the SACK scoreboard, undo (Eifel, D-SACK), transmit records.
+#include <string.h>
+
+#include "control/base/bytes.h"
+#include "control/base/rng.h"
+#include "test/unit/plane_tcp_rig.h"
+
+#define MSS 1460u
+#define RTT_MS 40u
+#define AT(n) (1 + (n)*MSS) // where segment n begins
+
+static uint8_t b[400000];
+static bool has_ts;
+static uint32_t written, tsval;
+
+static void
+init(void)
+{
+	segpeer_init(&p, NULL);
+	segpeer_pattern(b, 1, sizeof(b));
+	has_ts = false;
+	written = 0;
+	tsval = 5000;
+}
+
+TestSuite(plane_tcp_rack, .init = init);
+
+// An ACK with timestamps (echoing `tsecr`) where they were agreed on, and SACK blocks.
+static void
+ack_blocks(uint32_t ack, uint32_t tsecr, uint32_t count, const uint32_t *blocks)
+{
+	uint8_t o[40];
+	uint32_t n = 0;
+
+	if (has_ts) {
+		store_be32(o, 0x0101080a);
+		store_be32(o + 4, tsval++);
+		store_be32(o + 8, tsecr);
+		n = 12;
+	}
+	if (count > 0) {
+		store_be32(o + n, 0x01010500 | (2 + 8 * count));
+		n += 4;
+		for (uint32_t i = 0; i < 2 * count; i++, n += 4)
+			store_be32(o + n, p.stack_iss + blocks[i]);
+	}
+	segpeer_send_options(&p, SP_ACK, 1, ack, 65535, span_of(o, n), SPAN_NONE);
+}
+
+static void
+sack(uint32_t ack, uint32_t start, uint32_t end)
+{
+	uint32_t block[2] = {start, end};
+
+	ack_blocks(ack, p.ts_seen, 1, block);
+}
+
+static void
+ack(uint32_t number)
+{
+	ack_blocks(number, p.ts_seen, 0, NULL);
+}
+
+// A handshake of RTT_MS with SACK, and `segments` written; what left of them is taken note of.
+static uint32_t
+start(bool ts, uint32_t segments)
+{
+	static const uint8_t plain[] = "\x02\x04\x05\xb4\x04\x02\x01\x03\x03\x07\x01\x01";
+	static const uint8_t stamped[] =
+		"\x02\x04\x05\xc0\x04\x02\x08\x0a\x00\x00\x10\x00\x00\x00\x00\x00";
+
+	has_ts = ts;
+	segpeer_send_options(&p, SP_SYN, 0, 0, 65535,
+			     ts ? span_of(stamped, 16) : span_of(plain, 12), SPAN_NONE);
+	segpeer_wait(&p, RTT_MS);
+	ack(1);
+	segpeer_skip(&p);
+	written = tcp_conn_write(p.user.c, span_of(b, segments * MSS));
+	segpeer_work(&p);
+	uint32_t n = segpeer_pending(&p);
+
+	segpeer_skip(&p);
+	return n;
+}
+
+static void
+data(uint32_t seq)
+{
+	cr_assert(segpeer_next(&p, &s), "segment %u was expected", (seq - 1) / MSS);
+	cr_assert_eq(s.seq, seq, "seq %u, not %u", s.seq, seq);
+	cr_assert_arr_eq(s.data, b + seq - 1, s.len);
+}
+
+Test(plane_tcp_rack, late_is_not_lost)
+{
+	start(false, 4);
+	segpeer_wait(&p, RTT_MS);
+	sack(1, AT(1), AT(2));
+	segpeer_wait(&p, 8); // a quarter of the round trip is 10
+	silence();
+	sack(AT(2), AT(3), AT(4)); // there it is, and the next one is late
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_REORDER), 1);
+	segpeer_wait(&p, 8);
+	ack(AT(4));
+	silence();
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, timer_finds_the_loss_that_no_third_segment_shows)
+{
+	start(false, 2);
+	segpeer_wait(&p, RTT_MS);
+	sack(1, AT(1), AT(2));
+	segpeer_wait(&p, 8);
+	silence();
+	segpeer_wait(&p, 4);
+	data(AT(0));
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RACK_LOSS), 1);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 1);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, lost_repetition_is_found_without_a_timeout)
+{
+	start(false, 30); // 10 leave
+	segpeer_wait(&p, RTT_MS);
+	for (uint32_t i = 2; i <= 10; i++)
+		sack(1, AT(1), AT(i));
+	uint32_t end = AT(10);
+	bool is_again = false;
+
+	while (segpeer_next(&p, &s)) { // and new ones: proportional rate reduction
+		is_again |= s.seq == AT(0);
+		end = MAX(end, s.seq + s.len);
+	}
+	cr_assert(is_again);
+	cr_assert(end >= AT(12) && end < AT(20), "%u", end);
+	segpeer_wait(&p, RTT_MS);
+	sack(1, AT(1), end); // they arrived, the repetition did not
+	segpeer_wait(&p, RTT_MS / 4 + 2);
+	data(AT(0));
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, probe_repeats_the_tail)
+{
+	start(false, 3);
+	segpeer_wait(&p, 2 * RTT_MS - 1);
+	silence();
+	segpeer_wait(&p, 5);
+	data(AT(2));
+	silence();
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_TLP_PROBE), 1);
+	segpeer_wait(&p, RTT_MS);
+	sack(1, AT(2), AT(3)); // only that one: the others are lost
+	segpeer_wait(&p, RTT_MS / 4 + 2);
+	data(AT(0));
+	segpeer_wait(&p, RTT_MS);
+	ack(AT(1)); // one for one
+	data(AT(1));
+	ack(AT(3));
+	silence();
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 0);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, probe_is_new_data_where_there_is_some)
+{
+	cr_assert_eq(start(false, 20), 10);
+	segpeer_wait(&p, 2 * RTT_MS + 5);
+	data(AT(10));
+	silence();
+	segpeer_wait(&p, 100); // one probe only; then the timeout
+	silence();
+	segpeer_wait(&p, 200);
+	data(AT(0));
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_TLP_PROBE), 1);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 1);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, tail_that_a_probe_repaired_counts_as_a_loss)
+{
+	for (uint32_t has_dsack = 0; has_dsack < 2; has_dsack++) {
+		uint32_t block[2] = {AT(2), AT(3)};
+
+		start(false, 3);
+		segpeer_wait(&p, 2 * RTT_MS + 5);
+		data(AT(2));
+		tcp_conn_write(p.user.c, span_of(b + 3 * MSS, 2 * MSS));
+		segpeer_work(&p);
+		data(AT(3));
+		data(AT(4));
+		if (has_dsack) // both copies arrived
+			ack_blocks(AT(3), 0, 1, block);
+		ack(AT(4));
+		cr_assert_eq(segpeer_count(&p, COUNTER_TCP_TLP_LOSS), !has_dsack);
+		cr_assert_eq(segpeer_count(&p, COUNTER_TCP_DSACK_IN), has_dsack);
+		segpeer_fini(&p);
+		init();
+	}
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, dsack_takes_the_reduction_back)
+{
+	uint32_t block[2] = {AT(0), AT(1)};
+
+	start(false, 30);
+	segpeer_wait(&p, RTT_MS);
+	sack(1, AT(1), AT(10));
+	data(AT(0));
+	segpeer_skip(&p);
+	segpeer_wait(&p, 1);
+	ack(AT(10)); // the original
+	segpeer_skip(&p);
+	segpeer_wait(&p, 5);
+	ack_blocks(AT(10), 0, 1, block); // and the repetition, which nobody needed
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_UNDO), 1);
+	uint32_t n = segpeer_count(&p, COUNTER_TCP_OUT);
+
+	segpeer_wait(&p, RTT_MS / 4);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 1);
+	cr_assert(n > 1 + 10 + 1 + 9, "the old window is full again: %u", n);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, eifel_takes_a_timeout_back)
+{
+	cr_assert_eq(start(true, 30), 10);
+	uint32_t first = p.ts_seen;
+
+	segpeer_wait(&p, RTT_MS * 8 + 15); // a stall longer than the timeout
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 1);
+	segpeer_skip(&p);
+	ack_blocks(1 + 2 * (MSS - 12), first, 0, NULL); // of the originals
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_UNDO_RTO), 1);
+	while (segpeer_next(&p, &s)) // nothing of it goes out once more
+		cr_assert(s.seq >= 1 + 10 * (MSS - 12), "%u", s.seq);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, a_timeout_that_was_right_is_not_taken_back)
+{
+	cr_assert_eq(start(true, 30), 10);
+	segpeer_wait(&p, RTT_MS * 8 + 15);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 1);
+	segpeer_skip(&p);
+	ack(1 + (MSS - 12)); // echoes the repetition
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_UNDO_RTO), 0);
+	data(1 + (MSS - 12));
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, only_what_is_missing_is_sent_again)
+{
+	uint32_t blocks[6] = {AT(8), AT(10), AT(5), AT(7), AT(2), AT(4)};
+
+	start(false, 10);
+	segpeer_wait(&p, RTT_MS);
+	ack_blocks(AT(1), 0, 3, blocks);
+	data(AT(1));
+	data(AT(4));
+	data(AT(7));
+	silence();
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 3);
+	segpeer_wait(&p, RTT_MS);
+	ack(AT(10));
+	silence();
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, proportional_rate_reduction)
+{
+	uint32_t out = 0, acked;
+
+	start(false, 200);
+	for (acked = 10; acked < 40; acked += 2) { // the window grows to 40
+		segpeer_wait(&p, acked == 10 ? RTT_MS : 0);
+		ack(AT(acked));
+	}
+	segpeer_skip(&p);
+	uint32_t before = (uint32_t)segpeer_count(&p, COUNTER_TCP_OUT);
+
+	segpeer_wait(&p, RTT_MS);
+	for (uint32_t i = 42; i < 62; i++) { // 38 is lost, 20 ACKs tell
+		uint32_t block[2] = {AT(39), AT(i)};
+
+		ack_blocks(AT(38), 0, 1, block);
+	}
+	out = (uint32_t)segpeer_count(&p, COUNTER_TCP_OUT) - before;
+	cr_assert(out >= 12 && out <= 17, "seven tenths of what arrives: %u", out);
+	segpeer_fini(&p);
+}
+
+// Whatever a peer reports: no CHECK fails, the work is bounded, and in the end all is there.
+Test(plane_tcp_rack, any_report_is_survived)
+{
+	struct rng rng;
+
+	for (uint32_t seed = 1; seed <= 60; seed++) {
+		uint32_t una = 1, top = 1;
+
+		rng_init(&rng, seed);
+		start(seed % 2 == 0, 150);
+		for (uint32_t turn = 0; turn < 400 && una < 1 + written; turn++) {
+			uint32_t blocks[6];
+
+			while (segpeer_next(&p, &s)) {
+				cr_assert_arr_eq(s.data, b + s.seq - 1, s.len, "seed %u", seed);
+				top = MAX(top, s.seq + s.len);
+			}
+			if (rng_chance(&rng, 300000))
+				una += rng_below(&rng, top - una + 1);
+			for (uint32_t i = 0; i < 3; i++) {
+				blocks[2 * i] = una - 2000 + rng_below(&rng, top - una + 4000);
+				blocks[2 * i + 1] = blocks[2 * i] + rng_below(&rng, 20000);
+				if (rng_chance(&rng, 700000)) {
+					blocks[2 * i] = AT((blocks[2 * i] - 1) / MSS);
+					blocks[2 * i + 1] = AT((blocks[2 * i + 1] - 1) / MSS);
+				}
+			}
+			ack_blocks(una, p.ts_seen, rng_below(&rng, 4), blocks);
+			if (rng_chance(&rng, 200000))
+				segpeer_wait(&p, rng_below(&rng, 300));
+		}
+		while (una < 1 + written) {
+			while (segpeer_next(&p, &s))
+				top = MAX(top, s.seq + s.len);
+			una = top;
+			ack(una);
+			segpeer_wait(&p, 10);
+		}
+		cr_assert_eq(tcp_conn_unsent(p.user.c), 0, "seed %u", seed);
+		segpeer_fini(&p);
+		init();
+	}
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, tiny_segments_get_no_more_records_than_there_are)
+{
+	const struct segpeer_args args = {
+		.window_bytes = 65535, .keepalive_s = 7200, .conns_max = 4, .chunks = 100};
+	uint32_t acked = 1;
+
+	segpeer_fini(&p);
+	segpeer_init(&p, &args);
+	segpeer_accept(&p, &OPTIONS("\x02\x04\x00\x40\x04\x02\x01\x01"));
+	written = tcp_conn_write(p.user.c, span_of(b, 90000));
+	for (uint32_t i = 0; i < 1000 && acked < 1 + written; i++) {
+		segpeer_work(&p);
+		while (segpeer_next(&p, &s)) {
+			cr_assert_eq(s.seq, acked);
+			acked += s.len;
+		}
+		segpeer_put(&p, SP_ACK, 1, acked, 65535, NULL, 0);
+	}
+	cr_assert_eq(acked, 1 + written);
+	cr_assert(segpeer_count(&p, COUNTER_TCP_NO_RECORD) > 0);
+	segpeer_fini(&p);
+}
