@@ -211,7 +211,6 @@ on_accept(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **o)
 static double
 goodput(uint32_t loss_ppm, uint32_t reorder_ppm, uint32_t delay_us, uint64_t bytes)
 {
-	static const struct ipaddr any;
 	const struct segwire_args args = {
 		.seed = 7,
 		.loss_ppm = loss_ppm,
@@ -231,7 +230,7 @@ goodput(uint32_t loss_ppm, uint32_t reorder_ppm, uint32_t delay_us, uint64_t byt
 	segwire_init(&w, &args);
 	uint64_t from = w.now_us;
 
-	cr_assert(tcp_listen(w.tcp[1], &any, 25, on_accept, NULL));
+	cr_assert(tcp_listen(w.tcp[1], TCP_SIDE_ANY, 25, on_accept, NULL));
 	cr_assert_not_null(tcp_conn_open(w.tcp[0], &w.addr[1], 25, &ops, &left));
 	for (int i = 0; i < 4000 && done_us == 0; i++)
 		segwire_run(&w, w.now_us + 100000);
