@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vnet: an Ethernet in memory with a virtual clock: links with delay, loss, duplication, reordering
-// and corruption, whose ends are ports; and hosts made of our own net and TCP on such an end.
+// vnet: an Ethernet in memory with a virtual clock: links of two impaired directions (impair.h),
+// whose ends are ports; and hosts made of our own net and TCP on such an end.
 //
 // What for: tests, simulation and benches drive the real dataplane without NIC and without waiting.
 // Who calls it: one thread. Memory: heap at open, nothing afterwards; a frame lives in one of the
@@ -12,30 +12,12 @@
 #include "control/base/span.h"
 #include "dataplane/net.h"
 #include "dataplane/port.h"
+#include "test/sim/lib/impair.h"
 
 #define VNET_LINKS_MAX 16
-#define VNET_QUEUE_DEFAULT 1024u
 #define VNET_START_US 1000000ull // the clock's first value
 
 enum vnet_end { VNET_A, VNET_B };
-
-struct vnet_path { // one direction of a link; all zero: perfect
-	uint32_t delay_us;
-	uint32_t jitter_us; // added, 0 .. jitter_us; frames keep their order
-	uint32_t loss_ppm;
-	uint32_t dup_ppm;
-	uint32_t reorder_ppm;  // of frames that are held back by reorder_us
-	uint32_t reorder_us;   // 0: 1000
-	uint32_t corrupt_ppm;  // one bit flipped
-	uint32_t truncate_ppm; // cut at a random length
-	uint32_t rate_kbit;    // 0: no limit
-	uint32_t
-		queue_frames; // under way at once, 0: VNET_QUEUE_DEFAULT; fixed when the link opens
-};
-
-struct vnet_stats { // of one direction
-	uint64_t sent, lost, duplicated, reordered, corrupted, truncated, queue_full, received;
-};
 
 struct vnet;
 struct vnet_link;
