@@ -46,8 +46,8 @@ bool vnet_inject(struct vnet_link *l, enum vnet_end from, struct span frame);
 struct vnet_host_args {
 	struct vnet_link *link;
 	enum vnet_end end;
-	struct port *port;           // instead of a link: vnet_host_open's v is NULL then,
-	uint64_t now_us;             // and this is the time
+	struct port *port;           // instead of link and end, if it is not NULL
+	uint64_t now_us;             // the time, if vnet_host_open's v is NULL
 	struct ipaddr addr, gateway; // gateway all zero: none
 	uint8_t prefix_bits;         // of the 128-bit form
 	uint32_t conns_max;          // 0: 256
