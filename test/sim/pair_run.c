@@ -262,9 +262,10 @@ draw_app(struct world *w, uint32_t i, uint32_t end)
 		    : ending == 1 ? END_FORGET
 		    : ending < 8  ? END_LATE
 				  : END_CLOSE;
+	a->write_most += (uint32_t)a->to_send / 300;
 	if (!is_slow)
 		a->pause_ppm = 0;
-	if (!is_holding || a->to_send > 100000)
+	if (!is_holding)
 		a->hold = 0;
 	a->stop_at = rng_below(&w->rng, (uint32_t)a->to_send + 1000);
 	if (end == 1 && a->ending == END_LATE && w->app[i][0].ending == END_LATE)
@@ -305,9 +306,13 @@ world_open(struct world *w, uint64_t seed, const struct seeds_options *o)
 	w->is_small = rng_below(&w->rng, 4) == 0;
 	if (w->is_small)
 		w->conns = 1;
-	for (uint32_t i = 0; i < w->conns; i++)
+	for (uint32_t i = 0; i < w->conns; i++) {
 		for (uint32_t e = 0; e < 2; e++)
 			draw_app(w, i, e);
+		for (uint32_t e = 0; e < 2; e++) // even the slowest is done before FIN_WAIT_2 ends
+			if (w->app[i][e].hold > 0)
+				w->app[i][e].hold += (uint32_t)w->app[i][1 - e].to_send / 200;
+	}
 	w->net = vnet_open(seed);
 	w->link = vnet_link_open(w->net, &path[0], &path[1]);
 	CHECK(w->link != NULL);
@@ -326,6 +331,7 @@ world_open(struct world *w, uint64_t seed, const struct seeds_options *o)
 			.conns_max = 16,
 			.chunks = w->is_small ? 24 + rng_below(&w->rng, 64) : 1500,
 			.window_bytes = 1000 + rng_below(&w->rng, 200000),
+			.keepalive_s = 30 + rng_below(&w->rng, 100),
 			.seed = seed + i};
 		if (!vnet_host_open(&w->host[i], w->net, &w->args[i]))
 			return false;
@@ -374,6 +380,7 @@ static void
 world_run(struct world *w)
 {
 	struct tcp *t = w->host[0].tcp;
+	uint64_t end = vnet_now(w->net) + RUN_US;
 
 	for (uint32_t i = 0; i < w->conns; i++) {
 		struct app *a = &w->app[i][0];
@@ -382,11 +389,10 @@ world_run(struct world *w)
 			FAIL(w, "connection %u cannot be opened", i);
 		if (rng_below(&w->rng, 2) == 0) // some begin while others run
 			for (uint32_t k = rng_below(&w->rng, 100); k > 0; k--)
-				(void)world_step(w, UINT64_MAX);
+				(void)world_step(w, end);
 	}
 	if (rng_below(&w->rng, 4) == 0) // new limits, for connections yet to come
 		tcp_settings(w->host[1].tcp, 1000 + rng_below(&w->rng, 100000), 60);
-	uint64_t end = vnet_now(w->net) + RUN_US;
 	while (world_step(w, end)) {
 	}
 }
@@ -439,6 +445,32 @@ check_left_over(struct world *w)
 		FAIL(w, "frames are under way for ever");
 }
 
+static void
+show(const struct world *w)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		const struct vnet_stats *t = vnet_link_stats(w->link, i);
+		printf("  host %u: mtu %u window %u chunks %u; sent %" PRIu64 " lost %" PRIu64
+		       " (dark %" PRIu64 ", too big %" PRIu64 ") twice %" PRIu64 " late %" PRIu64
+		       " bad %" PRIu64 " queue full %" PRIu64 "\n",
+		       i, w->host[i].port->mtu, w->args[i].window_bytes, w->args[i].chunks, t->sent,
+		       t->lost, t->dark, t->too_big, t->duplicated, t->reordered,
+		       t->corrupted + t->truncated, t->queue_full);
+		for (uint32_t c = 0; c < COUNTER_COUNT; c++)
+			if (w->host[i].counters.v[c] > 0)
+				printf("    %s %" PRIu64 "\n", counter_name(c),
+				       w->host[i].counters.v[c]);
+	}
+	for (uint32_t i = 0; i < w->conns; i++)
+		for (uint32_t e = 0; e < 2; e++) {
+			const struct app *a = &w->app[i][e];
+			printf("  connection %u end %u: ending %d, sent %" PRIu64 " of %" PRIu64
+			       ", received %" PRIu64 ", eof %u, gone %u (%d)\n",
+			       i, e, (int)a->ending, a->sent, a->to_send, a->received, a->eofs,
+			       a->gones, (int)a->why);
+		}
+}
+
 static bool
 run_seed(uint64_t seed, const struct seeds_options *o)
 {
@@ -450,6 +482,8 @@ run_seed(uint64_t seed, const struct seeds_options *o)
 			for (uint32_t e = 0; e < 2; e++)
 				check_app(w, i, e);
 		check_left_over(w);
+		if (o->verbose)
+			show(w);
 	} else {
 		FAIL(w, "the world does not start");
 	}

@@ -176,10 +176,14 @@ is_lost(struct impair *w, struct span frame, uint64_t now_us, struct rng *rng)
 	return p->loss_ppm > 0 && rng_chance(rng, p->loss_ppm);
 }
 
+// ARP has no checksum of its own: on a real wire Ethernet's catches what happens to it.
 static void
 frame_harm(struct impair *w, struct impair_slot *s, struct rng *rng)
 {
-	if (w->path.corrupt_ppm > 0 && s->len > 0 && rng_chance(rng, w->path.corrupt_ppm)) {
+	bool is_arp = s->len > ETH_SIZE && load_be16(s->data + 12) == 0x0806;
+
+	if (w->path.corrupt_ppm > 0 && s->len > 0 && !is_arp &&
+	    rng_chance(rng, w->path.corrupt_ppm)) {
 		s->data[rng_below(rng, s->len)] ^= (uint8_t)(1u << rng_below(rng, 8));
 		w->stats.corrupted++;
 	}

@@ -22,7 +22,7 @@ struct vnet_path { // one direction; all zero: perfect
 	uint32_t dup_ppm;
 	uint32_t reorder_ppm;  // of frames that are held back by reorder_us
 	uint32_t reorder_us;   // 0: 1000
-	uint32_t corrupt_ppm;  // one bit flipped
+	uint32_t corrupt_ppm;  // one bit flipped, but in ARP's frames
 	uint32_t truncate_ppm; // cut at a random length
 	uint32_t rate_kbit;    // 0: no limit
 	// Frames under way at once, 0: IMPAIR_QUEUE_DEFAULT; fixed when the path opens.
