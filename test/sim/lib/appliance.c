@@ -16,7 +16,6 @@
 static bool
 peer_open(struct appliance *a, const struct appliance_args *args, uint32_t i)
 {
-	static const uint32_t ip[2] = {TEST_CLIENT_IP, TEST_BACKEND_IP};
 	const struct vnet_path *path = i == 0 ? &args->client_link : &args->backend_link;
 
 	a->link[i] = vnet_link_open(a->net, path, path);
@@ -25,8 +24,8 @@ peer_open(struct appliance *a, const struct appliance_args *args, uint32_t i)
 	struct vnet_host_args ha = {
 		.link = a->link[i],
 		.end = VNET_A,
-		.addr = ipaddr_v4(ip[i]),
-		.prefix_bits = 120,
+		.addr = testpolicy_addr(i == 0 ? TEST_CLIENT : TEST_BACKEND, args->is_v6),
+		.prefix_bits = args->is_v6 ? 64 : 120,
 		.conns_max = args->peer_conns > 0 ? args->peer_conns : 1024,
 		.chunks = args->peer_chunks > 0 ? args->peer_chunks : PEER_CHUNKS,
 		.window_bytes = args->window_bytes > 0 ? args->window_bytes : 262144,
@@ -54,6 +53,9 @@ nic_open(struct appliance *a, const struct appliance_args *args, const uint8_t *
 	a->nic[i] = simnic_open(&na);
 	if (a->nic[i] == NULL)
 		return false;
+	if (args->rss == APPLIANCE_RSS_OURS) // as port_dpdk.c programs it
+		for (uint32_t k = 0; k < simnic_reta_size(a->nic[i]); k++)
+			simnic_reta_set(a->nic[i], k, k % STEER_TABLE % a->workers);
 	for (uint32_t w = 0; w < a->workers; w++)
 		simnic_steer(a->nic[i], w, a->steer, i, &a->counters[w]);
 	return true;
@@ -93,7 +95,6 @@ static bool
 workers_open(struct appliance *a, const struct appliance_args *args, const struct policy_use *use,
 	     struct strbuf *why)
 {
-	static const uint32_t ip[2] = {TEST_OUTSIDE_IP, TEST_INSIDE_IP};
 	struct worker_args wa = {.iface_count = 2,
 				 .policy = use,
 				 .events = args->no_log ? NULL : &a->events,
@@ -114,7 +115,9 @@ workers_open(struct appliance *a, const struct appliance_args *args, const struc
 				.port = a->nic[i] != NULL ? simnic_port(a->nic[i], w)
 							  : vnet_port(a->link[i], VNET_B),
 				.addr_count = 1,
-				.addr = {{.addr = ipaddr_v4(ip[i]), .prefix_bits = 120}}};
+				.addr = {{.addr = testpolicy_addr(
+						  i == 0 ? TEST_OUTSIDE : TEST_INSIDE, args->is_v6),
+					  .prefix_bits = args->is_v6 ? 64 : 120}}};
 		a->worker[w] = worker_open(&wa, a->now_us, why);
 		if (a->worker[w] == NULL)
 			return false;

@@ -39,6 +39,7 @@ struct appliance_args {
 	uint32_t workers;
 	uint32_t reta_size, ring_frames; // of the NICs; 0: simnic's
 	enum appliance_rss rss;
+	bool is_v6; // as the policy: testpolicy_v6
 };
 
 struct appliance {

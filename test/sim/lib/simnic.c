@@ -118,6 +118,7 @@ deliver(struct simnic *nic, struct frame *f)
 	}
 	q->ring[q->put++ & (nic->ring_frames - 1)] = in;
 	q->stats.received++;
+	q->stats.unhashed += !in.has_hash;
 }
 
 // --- a queue pair ---

@@ -36,6 +36,7 @@ enum simnic_hash { SIMNIC_NO_HASH, SIMNIC_ADDRESSES, SIMNIC_PORTS };
 
 struct simnic_stats { // of one queue
 	uint64_t received, missed, sent;
+	uint64_t unhashed; // of those received: ARP and other frames without a hash
 };
 
 struct simnic;
