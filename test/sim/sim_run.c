@@ -292,6 +292,7 @@ world_start(struct world *w, uint64_t variant)
 	w->args.window_bytes = 2000 + rng_below(&r, 300000);
 	w->args.peer_conns = 128;
 	w->args.peer_chunks = 8192;
+	w->args.peer_keepalive_s = 60; // of two that lost each other in the dark, one notices
 	w->a = appliance_open(&w->args, &b);
 	if (w->a == NULL) {
 		FAIL(w, "the appliance does not start: %s", why);

@@ -29,6 +29,7 @@ peer_open(struct appliance *a, const struct appliance_args *args, uint32_t i)
 		.conns_max = args->peer_conns > 0 ? args->peer_conns : 1024,
 		.chunks = args->peer_chunks > 0 ? args->peer_chunks : PEER_CHUNKS,
 		.window_bytes = args->window_bytes > 0 ? args->window_bytes : 262144,
+		.keepalive_s = args->peer_keepalive_s,
 		.seed = args->seed + i};
 	return vnet_host_open(i == 0 ? &a->client : &a->backend, a->net, &ha);
 }

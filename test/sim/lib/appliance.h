@@ -31,9 +31,10 @@ struct appliance_args {
 	uint32_t window_bytes;                      // of the two peers; 0: 256 KiB
 	event_trace_fn trace;                       // NULL: none
 	void *trace_ctx;
-	uint32_t peer_conns;  // connections of each peer; 0: 1024
-	uint32_t peer_chunks; // of each peer; 0: 65536
-	bool no_log;          // without an event ring
+	uint32_t peer_conns;       // connections of each peer; 0: 1024
+	uint32_t peer_chunks;      // of each peer; 0: 65536
+	uint32_t peer_keepalive_s; // 0: 7200
+	bool no_log;               // without an event ring
 	// Workers behind simulated NICs, each with a queue pair of both; 0: one, straight on the
 	// wires.
 	uint32_t workers;
