@@ -235,24 +235,24 @@ app_next_us(const struct app *a)
 // --- drawing a world ---
 
 static uint64_t
-draw_bytes(struct rng *r)
+draw_bytes(struct rng *r, bool is_long)
 {
 	uint32_t kind = rng_below(r, 100), big = rng_below(r, 1u << 20), small = rng_below(r, 1500);
 
-	if (kind < 2)
+	if (kind < (is_long ? 20 : 2))
 		return big;
 	return kind < 12 ? 0 : kind < 60 ? small : small * 40u;
 }
 
 static void
-draw_app(struct world *w, uint32_t i, uint32_t end)
+draw_app(struct world *w, uint32_t i, uint32_t end, bool is_long)
 {
 	struct app *a = &w->app[i][end];
 	uint32_t ending = rng_below(&w->rng, 20);
 	bool is_slow = rng_below(&w->rng, 3) == 0, is_holding = rng_below(&w->rng, 6) == 0;
 
 	*a = (struct app){.w = w,
-			  .to_send = draw_bytes(&w->rng),
+			  .to_send = draw_bytes(&w->rng, is_long),
 			  .write_most = 1 + rng_below(&w->rng, 4096),
 			  .pause_ppm = rng_below(&w->rng, 200000),
 			  .hold = 1 + rng_below(&w->rng, 3000),
@@ -308,7 +308,7 @@ world_open(struct world *w, uint64_t seed, const struct seeds_options *o)
 		w->conns = 1;
 	for (uint32_t i = 0; i < w->conns; i++) {
 		for (uint32_t e = 0; e < 2; e++)
-			draw_app(w, i, e);
+			draw_app(w, i, e, o->is_long);
 		for (uint32_t e = 0; e < 2; e++) // even the slowest is done before FIN_WAIT_2 ends
 			if (w->app[i][e].hold > 0)
 				w->app[i][e].hold += (uint32_t)w->app[i][1 - e].to_send / 200;

@@ -26,8 +26,9 @@
 #include "test/sim/lib/smtp_peer.h"
 #include "test/sim/lib/wirecheck.h"
 
-#define SOURCES_MAX 4
-#define MESSAGES_MAX 4
+#define SOURCES_MAX 12
+#define MESSAGES_MAX 12
+#define FEW 4 // sources, and messages of each, unless more of everything is wanted
 #define RUN_US (3600ull * 1000000) // virtual time after which a run counts as stuck
 #define DRAIN_US                                                                                   \
 	(400ull * 1000000) // TIME_WAIT, idle backends, unused ARP entries: all is over by then
@@ -150,8 +151,8 @@ world_draw(struct world *w, uint64_t seed, const struct seeds_options *o)
 	w->o = o;
 	rng_init(&w->rng, seed);
 	w->with_faults = rng_below(&w->rng, 2) == 0;
-	w->sources = 1 + rng_below(&w->rng, SOURCES_MAX);
-	w->messages = 1 + rng_below(&w->rng, MESSAGES_MAX);
+	w->sources = 1 + rng_below(&w->rng, o->is_long ? SOURCES_MAX : FEW);
+	w->messages = 1 + rng_below(&w->rng, o->is_long ? MESSAGES_MAX : FEW);
 	for (uint32_t s = 0; s < w->sources; s++)
 		for (uint32_t i = 0; i < w->messages; i++)
 			draw_message(w, s, i);

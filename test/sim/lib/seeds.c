@@ -10,7 +10,7 @@
 static int
 usage(const char *name)
 {
-	(void)fprintf(stderr, "usage: %s [-v] [-6] [-P] [-s SEED] [-n COUNT]\n", name);
+	(void)fprintf(stderr, "usage: %s [-v] [-6] [-L] [-P] [-s SEED] [-n COUNT]\n", name);
 	return 2;
 }
 
@@ -25,6 +25,8 @@ seeds_main(int argc, char **argv, uint64_t count, seeds_fn run)
 			o.verbose = true;
 		else if (strcmp(argv[i], "-6") == 0)
 			o.is_v6 = true;
+		else if (strcmp(argv[i], "-L") == 0)
+			o.is_long = true;
 		else if (strcmp(argv[i], "-P") == 0)
 			o.pmtu_strict = true;
 		else if (strcmp(argv[i], "-s") == 0 && i + 1 < argc)
@@ -41,8 +43,9 @@ seeds_main(int argc, char **argv, uint64_t count, seeds_fn run)
 			passed++;
 		} else {
 			failed++;
-			printf("    again: %s -v%s%s -s %" PRIu64 " -n 1\n", argv[0],
-			       o.is_v6 ? " -6" : "", o.pmtu_strict ? " -P" : "", seed + i);
+			printf("    again: %s -v%s%s%s -s %" PRIu64 " -n 1\n", argv[0],
+			       o.is_v6 ? " -6" : "", o.is_long ? " -L" : "",
+			       o.pmtu_strict ? " -P" : "", seed + i);
 		}
 		(void)fflush(stdout);
 	}
