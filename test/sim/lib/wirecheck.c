@@ -350,24 +350,47 @@ check_sack(struct wirecheck *w, struct wirecheck_flow *f, uint32_t end, const st
 }
 
 static void
-describe(struct wirecheck *w, const struct tcp_path *path, const struct seg *s, uint64_t now_us)
+describe(const struct wirecheck *w, const struct tcp_path *path, const struct seg *s,
+	 uint64_t now_us, char text[WIRECHECK_TEXT_SIZE])
 {
-	char from[64], sacks[120] = "";
 	struct strbuf b;
-	size_t n = 0;
 
-	strbuf_init(&b, from, sizeof(from));
+	strbuf_init(&b, text, WIRECHECK_TEXT_SIZE);
+	strbuf_addf(&b, "%s %" PRIu64 ".%06" PRIu64 " ", w->name, now_us / 1000000,
+		    now_us % 1000000);
 	ipaddr_format(&b, &path->laddr);
-	for (uint32_t i = 0; i < s->sack_count && n < sizeof(sacks); i++)
-		n += (size_t)snprintf(sacks + n, sizeof(sacks) - n, " %u-%u", s->sack[i].start,
-				      s->sack[i].end);
-	(void)snprintf(w->text, sizeof(w->text),
-		       "%s %" PRIu64 ".%06" PRIu64 " %s.%u > %u %s%s%s%s seq %u+%u ack %u win %u "
-		       "ts %u/%u%s",
-		       w->name, now_us / 1000000, now_us % 1000000, from, path->lport, path->rport,
-		       s->flags & SYN ? "S" : "", s->flags & FIN ? "F" : "",
-		       s->flags & RST ? "R" : "", s->flags & ACK ? "." : "", s->seq, s->data,
-		       s->ack, s->wnd, s->tsval, s->tsecr, sacks);
+	strbuf_addf(&b, " %u > %u %s%s%s%s seq %u+%u ack %u win %u ts %u/%u", path->lport,
+		    path->rport, s->flags & SYN ? "S" : "", s->flags & FIN ? "F" : "",
+		    s->flags & RST ? "R" : "", s->flags & ACK ? "." : "", s->seq, s->data, s->ack,
+		    s->wnd, s->tsval, s->tsecr);
+	for (uint32_t i = 0; i < s->sack_count; i++)
+		strbuf_addf(&b, " %u-%u", s->sack[i].start, s->sack[i].end);
+}
+
+static void
+check_segment(struct wirecheck *w, const struct tcp_path *path, const struct seg *s)
+{
+	uint32_t end;
+
+	if (s->flags & RST) {
+		w->resets++;
+		return; // may be the answer to a segment of a connection that is over
+	}
+	struct wirecheck_flow *f = flow_of(w, path, &end);
+	if (s->flags & SYN)
+		check_syn(w, f, end, s);
+	if (!f->end[end].has_syn) {
+		if (!f->is_reborn)
+			fault(w, "a segment before a SYN");
+		return;
+	}
+	if (s->flags & ACK)
+		check_ack(w, f, end, s);
+	else if (!(s->flags & SYN))
+		fault(w, "a segment without ACK");
+	check_ts(w, f, end, s);
+	check_data(w, f, end, s);
+	check_sack(w, f, end, s);
 }
 
 void
@@ -375,40 +398,21 @@ wirecheck_segment(struct wirecheck *w, const struct tcp_path *path, struct span 
 		  uint64_t now_us)
 {
 	struct seg s;
-	uint32_t end;
+	char text[sizeof(w->text)];
 	bool had_fault = w->fault != NULL;
 
 	w->segments++;
 	if (!parse(&s, raw))
 		fault(w, "a header that cannot be read");
-	if (w->is_tracing || !had_fault) {
-		char before[sizeof(w->text)];
-		memcpy(before, w->text, sizeof(before));
-		describe(w, path, &s, now_us);
-		if (w->is_tracing)
-			printf("    %s\n", w->text);
-		if (had_fault)
-			memcpy(w->text, before, sizeof(before));
-	}
-	if (s.flags & RST) {
-		w->resets++;
-		return; // may be the answer to a segment of a connection that is over
-	}
-	struct wirecheck_flow *f = flow_of(w, path, &end);
-	if (s.flags & SYN)
-		check_syn(w, f, end, &s);
-	if (!f->end[end].has_syn) {
-		if (!f->is_reborn)
-			fault(w, "a segment before a SYN");
+	check_segment(w, path, &s);
+	bool is_new = w->fault != NULL && !had_fault;
+	if (!is_new && !w->is_tracing)
 		return;
-	}
-	if (s.flags & ACK)
-		check_ack(w, f, end, &s);
-	else if (!(s.flags & SYN))
-		fault(w, "a segment without ACK");
-	check_ts(w, f, end, &s);
-	check_data(w, f, end, &s);
-	check_sack(w, f, end, &s);
+	describe(w, path, &s, now_us, text);
+	if (w->is_tracing)
+		printf("    %s%s\n", text, is_new ? " <<" : "");
+	if (is_new)
+		memcpy(w->text, text, sizeof(w->text));
 }
 
 // --- frames ---

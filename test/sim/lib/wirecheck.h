@@ -19,6 +19,7 @@
 #include "test/sim/lib/vnet.h"
 
 #define WIRECHECK_BUCKETS 256u
+#define WIRECHECK_TEXT_SIZE 256u
 
 struct wirecheck_flow;
 
@@ -27,7 +28,7 @@ struct wirecheck {
 	uint64_t segments;
 	uint64_t sacks, resets; // of them: with SACK blocks, RSTs
 	const char *fault;
-	char text[200];
+	char text[WIRECHECK_TEXT_SIZE];
 	// Frames may be missing when an ACK is due: one ACK then speaks of several arrivals, and
 	// the last of them need not be the one that is new.
 	bool is_short_of_frames;
