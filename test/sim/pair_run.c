@@ -441,6 +441,8 @@ check_left_over(struct world *w)
 		if (simnic_pending(w->nic[i]) != 0)
 			FAIL(w, "host %u: frames are left", i);
 	}
+	if (vnet_link_held(w->link) != 0)
+		FAIL(w, "%u frames were not given back", vnet_link_held(w->link));
 	if (vnet_next_us(w->net) != UINT64_MAX)
 		FAIL(w, "frames are under way for ever");
 }

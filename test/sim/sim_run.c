@@ -485,11 +485,15 @@ right_code(const struct world *w, uint32_t s, uint32_t i)
 	return w->drawn[s][i].has_bad_word ? 550 : 250;
 }
 
-// Memory may have been short: then 452, 421 or 451, or no banner at all.
+// Memory may have been short: then 452, 421 or 451, or no banner at all; and behind a refused MAIL
+// or RCPT that was pipelined come 503 and 554.
 static bool
 is_shed(const struct world *w, const struct source_message *m)
 {
-	return w->no_250_ok && m->final_code < 500 && m->final_code != 250;
+	bool is_late = m->mail_code / 100 == 4 || m->rcpt_code[0] / 100 == 4;
+
+	return w->no_250_ok && m->final_code != 250 &&
+	       (m->final_code < 500 || (is_late && m->data_code != 354));
 }
 
 static void
@@ -578,6 +582,8 @@ check_left_over(struct world *w)
 			FAIL(w, "%s: %s", w->check[i].fault, w->check[i].text);
 		if (w->a->nic[i] != NULL && simnic_pending(w->a->nic[i]) != 0)
 			FAIL(w, "frames are left in a NIC");
+		if (vnet_link_held(w->a->link[i]) != 0)
+			FAIL(w, "%u frames were not given back", vnet_link_held(w->a->link[i]));
 	}
 	if (vnet_next_us(w->a->net) != UINT64_MAX)
 		FAIL(w, "frames are under way for ever");

@@ -349,6 +349,7 @@ Test(workers, a_full_hand_over_ring_loses_nothing_for_good)
 	}
 	cr_assert_eq(o.a->counters[0].v[COUNTER_HANDOFF_OUT], STEER_RING);
 	office_send(&o, NULL);
+	cr_assert_eq(vnet_link_held(o.a->link[0]), 0, "what was dropped went back");
 	cr_assert_eq(busy_workers(&o), 2);
 	office_close(&o);
 }

@@ -100,6 +100,7 @@ impair_get(struct impair *w, struct frame *f)
 	if (i == SLOT_NONE)
 		return false;
 	*f = (struct frame){.data = w->slot[i].data, .priv = &w->slot[i]};
+	w->held++;
 	return true;
 }
 
@@ -107,6 +108,8 @@ void
 impair_free(struct impair *w, struct frame *f)
 {
 	slot_put(w, index_of(w, f));
+	CHECK(w->held > 0);
+	w->held--;
 	f->priv = NULL;
 }
 
@@ -122,6 +125,7 @@ impair_take(struct impair *w, uint64_t now_us, struct frame *f, uint16_t most)
 		f[n++] = (struct frame){.data = s->data, .len = s->len, .priv = s};
 	}
 	w->stats.received += n;
+	w->held += n;
 	return n;
 }
 
@@ -221,6 +225,8 @@ impair_put(struct impair *w, struct frame *f, uint64_t now_us, struct rng *rng)
 	struct impair_slot *s = &w->slot[i];
 
 	CHECK(f->len <= PORT_FRAME_SIZE);
+	CHECK(w->held > 0);
+	w->held--;
 	s->len = f->len;
 	f->priv = NULL;
 	w->stats.sent++;

@@ -51,6 +51,7 @@ struct impair {
 	uint32_t fresh;     // slots never used begin here: opening does not touch all pages
 	uint32_t queue_max; // of them under way at once
 	uint32_t free, first, last, under_way;
+	uint32_t held;    // frames that somebody got or took and has not put or freed yet
 	uint64_t last_us; // delivery time of the last frame in order
 	uint64_t line_us; // the line is busy until then
 	uint32_t dropped; // since impair_dropped was asked last

@@ -345,5 +345,7 @@ simnic_pending(const struct simnic *nic)
 
 	for (uint32_t i = 0; i < nic->queues; i++)
 		n += nic->queue[i].put - nic->queue[i].get;
+	for (uint32_t i = 0; i < COPIES; i++)
+		n += nic->copy[i].is_used;
 	return n;
 }

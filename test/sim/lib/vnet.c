@@ -219,6 +219,12 @@ vnet_link_stats(const struct vnet_link *l, enum vnet_end from)
 	return &l->way[from].stats;
 }
 
+uint32_t
+vnet_link_held(const struct vnet_link *l)
+{
+	return l->way[VNET_A].held + l->way[VNET_B].held;
+}
+
 bool
 vnet_inject(struct vnet_link *l, enum vnet_end from, struct span frame)
 {

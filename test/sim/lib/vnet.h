@@ -40,6 +40,8 @@ struct port *vnet_port(struct vnet_link *l, enum vnet_end end);
 void vnet_link_set(struct vnet_link *l, enum vnet_end from, const struct vnet_path *p);
 void vnet_link_tap(struct vnet_link *l, vnet_tap_fn tap, void *ctx);
 const struct vnet_stats *vnet_link_stats(const struct vnet_link *l, enum vnet_end from);
+// Frames that ends hold: received and not freed, or got and not sent.
+uint32_t vnet_link_held(const struct vnet_link *l);
 // Puts a frame on the wire as if `from` had sent it: raw packets of tests.
 bool vnet_inject(struct vnet_link *l, enum vnet_end from, struct span frame);
 
