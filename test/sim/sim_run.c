@@ -64,7 +64,7 @@ struct world {
 	struct drawn_message drawn[SOURCES_MAX][MESSAGES_MAX];
 	struct source_message list[SOURCES_MAX][MESSAGES_MAX];
 	char why[600];
-	bool failed, with_faults, is_mixed; // is_mixed: RETAs have changed
+	bool failed, with_faults, is_mixed; // is_mixed: frames may be handed over
 	bool no_250_ok;                     // memory may have been short
 	bool is_big;                        // large messages, and little memory for them
 };
@@ -249,6 +249,7 @@ draw_links(struct world *w, struct rng *r, struct vnet_path back[2])
 	kinds |= w->seed % 16 == 7 ? IMPAIR_DRAW_MTU : 0;
 	w->with_faults |= (kinds & (IMPAIR_DRAW_BURSTS | IMPAIR_DRAW_DARK)) != 0;
 	w->with_faults |= (kinds & IMPAIR_DRAW_MTU) != 0 && !w->o->pmtu_strict;
+	w->is_mixed |= (kinds & IMPAIR_DRAW_MTU) != 0; // ICMP goes to whom it concerns
 	bool has_router = rng_below(r, 2) == 0;
 	for (uint32_t i = 0; i < 4; i++) {
 		*path[i] = impair_draw(r, kinds, VNET_START_US);
