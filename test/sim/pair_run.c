@@ -24,6 +24,7 @@
 
 #define PORT 25
 #define CONNS_MAX 3
+#define TURNS_AT_ONCE_MAX 100000u
 #define RUN_US (3600ull * 1000000)
 #define SEEDS_DEFAULT 1000
 
@@ -58,6 +59,7 @@ struct world {
 	struct vnet_host_args args[2];
 	struct wirecheck check;
 	uint32_t conns, accepted;
+	uint32_t turns_at_once; // in which the clock has not moved
 	struct app app[CONNS_MAX][2];
 	bool is_harsh, is_small; // paths; memory
 	char why[400];
@@ -367,8 +369,13 @@ world_step(struct world *w, uint64_t limit_us)
 			moved |= app_work(&w->app[i][e]);
 			next = MIN(next, app_next_us(&w->app[i][e]));
 		}
-	if (moved)
+	if (moved && ++w->turns_at_once < TURNS_AT_ONCE_MAX)
 		return true;
+	if (moved) {
+		FAIL(w, "it does not come to rest at %" PRIu64 " us", at);
+		return false;
+	}
+	w->turns_at_once = 0;
 	next = MAX(next, at + 1);
 	if (next > limit_us)
 		return false;

@@ -32,6 +32,7 @@
 #define RUN_US (3600ull * 1000000) // virtual time after which a run counts as stuck
 #define DRAIN_US                                                                                   \
 	(400ull * 1000000) // TIME_WAIT, idle backends, unused ARP entries: all is over by then
+#define TURNS_AT_ONCE_MAX 100000u
 #define PROBE_S "3600"
 #define PROBE_LEAST_US (2000ull * 1000000)
 #define SEEDS_DEFAULT 1000
@@ -54,6 +55,7 @@ struct world {
 	enum leaving leaving[SOURCES_MAX];
 	uint32_t leaves_at[SOURCES_MAX], policy_at[3], policies, reta_every;
 	uint32_t sink_pause_us;
+	uint32_t turns_at_once; // in which the clock has not moved
 	uint64_t sink_resume_us;
 	struct rng rng;
 	struct appliance *a;
@@ -380,6 +382,7 @@ static bool
 world_step(struct world *w, uint64_t end_us)
 {
 	bool is_slow = w->sink.hold > 0 && w->sink.conns != NULL;
+	uint64_t before_us = w->a->now_us;
 	uint64_t limit = is_slow ? MIN(end_us, w->sink_resume_us) : end_us;
 	bool moved = appliance_step(w->a, limit);
 
@@ -389,7 +392,10 @@ world_step(struct world *w, uint64_t end_us)
 		appliance_goto(w->a, limit);
 		moved = true;
 	}
-	return moved;
+	w->turns_at_once = w->a->now_us > before_us ? 0 : w->turns_at_once + 1;
+	if (w->turns_at_once == TURNS_AT_ONCE_MAX)
+		FAIL(w, "it does not come to rest at %" PRIu64 " us", w->a->now_us);
+	return moved && w->turns_at_once < TURNS_AT_ONCE_MAX;
 }
 
 // All clients are done: the wires become clean, so that what is left can end.
@@ -581,7 +587,8 @@ check_left_over(struct world *w)
 	for (uint32_t i = 0; i < 2; i++) {
 		if (w->check[i].fault != NULL)
 			FAIL(w, "%s: %s", w->check[i].fault, w->check[i].text);
-		if (w->a->nic[i] != NULL && simnic_pending(w->a->nic[i]) != 0)
+		const struct simnic *nic = w->a->nic[i];
+		if (nic != NULL && simnic_pending(nic) + simnic_copies(nic) != 0)
 			FAIL(w, "frames are left in a NIC");
 		if (vnet_link_held(w->a->link[i]) != 0)
 			FAIL(w, "%u frames were not given back", vnet_link_held(w->a->link[i]));

@@ -345,6 +345,14 @@ simnic_pending(const struct simnic *nic)
 
 	for (uint32_t i = 0; i < nic->queues; i++)
 		n += nic->queue[i].put - nic->queue[i].get;
+	return n;
+}
+
+uint32_t
+simnic_copies(const struct simnic *nic)
+{
+	uint32_t n = 0;
+
 	for (uint32_t i = 0; i < COPIES; i++)
 		n += nic->copy[i].is_used;
 	return n;

@@ -51,8 +51,8 @@ void simnic_key_set(struct simnic *nic, const uint8_t key[STEER_KEY_SIZE], bool 
 void simnic_reta_set(struct simnic *nic, uint32_t entry, uint32_t queue);
 uint32_t simnic_reta_size(const struct simnic *nic);
 const struct simnic_stats *simnic_stats(const struct simnic *nic, uint32_t queue);
-// Frames in rings, and copies that workers have not given back: somebody has work.
-uint32_t simnic_pending(const struct simnic *nic);
+uint32_t simnic_pending(const struct simnic *nic); // frames in rings: rx of some queue has work
+uint32_t simnic_copies(const struct simnic *nic);  // that workers have not given back
 // A frame that came over steer_recv and found no worker any more.
 void simnic_frame_free(struct simnic *nic, struct frame *f);
 // What the NIC makes of a frame: the kind of hash, and its value.

@@ -399,13 +399,12 @@ wirecheck_segment(struct wirecheck *w, const struct tcp_path *path, struct span 
 {
 	struct seg s;
 	char text[sizeof(w->text)];
-	bool had_fault = w->fault != NULL;
 
 	w->segments++;
 	if (!parse(&s, raw))
 		fault(w, "a header that cannot be read");
 	check_segment(w, path, &s);
-	bool is_new = w->fault != NULL && !had_fault;
+	bool is_new = w->fault != NULL && w->text[0] == '\0';
 	if (!is_new && !w->is_tracing)
 		return;
 	describe(w, path, &s, now_us, text);
