@@ -26,6 +26,7 @@
 #define CONNS_MAX 3
 #define TURNS_AT_ONCE_MAX 100000u
 #define RUN_US (3600ull * 1000000)
+#define SETTLE_US 4000000ull // IPv6 asks first whether somebody has the address already
 #define SEEDS_DEFAULT 1000
 
 enum ending {
@@ -338,6 +339,11 @@ world_open(struct world *w, uint64_t seed, const struct seeds_options *o)
 		if (!vnet_host_open(&w->host[i], w->net, &w->args[i]))
 			return false;
 	}
+	// Who answers with cookies knows nothing of a client whose last ACK is lost: that one hears
+	// so from a reset, when it asks.
+	enum shed_level level = rng_below(&w->rng, 6) == 0 ? SHED_COOKIES : SHED_NONE;
+	tcp_shed(w->host[1].tcp, level);
+	w->is_harsh |= level != SHED_NONE;
 	return tcp_listen(w->host[1].tcp, &(struct ipaddr){{0}}, PORT, on_accept, w);
 }
 
@@ -384,11 +390,13 @@ world_step(struct world *w, uint64_t limit_us)
 }
 
 static void
-world_run(struct world *w)
+world_run(struct world *w, bool is_v6)
 {
 	struct tcp *t = w->host[0].tcp;
 	uint64_t end = vnet_now(w->net) + RUN_US;
 
+	while (is_v6 && world_step(w, VNET_START_US + SETTLE_US)) {
+	}
 	for (uint32_t i = 0; i < w->conns; i++) {
 		struct app *a = &w->app[i][0];
 		a->c = tcp_conn_open(t, &w->args[1].addr, PORT, &app_ops, a);
@@ -486,7 +494,7 @@ run_seed(uint64_t seed, const struct seeds_options *o)
 	struct world *w = calloc(1, sizeof(*w));
 	CHECK(w != NULL);
 	if (world_open(w, seed, o)) {
-		world_run(w);
+		world_run(w, o->is_v6);
 		for (uint32_t i = 0; i < w->conns; i++)
 			for (uint32_t e = 0; e < 2; e++)
 				check_app(w, i, e);

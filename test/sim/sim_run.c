@@ -35,6 +35,7 @@
 #define TURNS_AT_ONCE_MAX 100000u
 #define PROBE_S "3600"
 #define PROBE_LEAST_US (2000ull * 1000000)
+#define SETTLE_US 4000000ull // IPv6 asks first whether somebody has the address already
 #define SEEDS_DEFAULT 1000
 
 struct drawn_message {
@@ -264,6 +265,24 @@ draw_links(struct world *w, struct rng *r, struct vnet_path back[2])
 }
 
 static void
+sources_open(struct world *w, struct rng *r)
+{
+	struct ipaddr to = testpolicy_addr(TEST_OUTSIDE, w->o->is_v6);
+
+	while (w->o->is_v6 && appliance_step(w->a, VNET_START_US + SETTLE_US)) {
+	}
+	for (uint32_t s = 0; s < w->sources; s++) {
+		struct source *c = &w->source[s];
+		memset(c, 0, sizeof(*c));
+		c->message = w->list[s];
+		c->count = w->messages;
+		c->pipelining = (w->seed >> s) & 1;
+		c->cut = rng_below(r, 3) == 0 ? 1 + rng_below(r, 3000) : 0;
+		CHECK(source_open(c, w->a->client.tcp, &to, TEST_SMTP_PORT));
+	}
+}
+
+static void
 sink_draw(struct world *w)
 {
 	bool is_slow = rng_below(&w->rng, 6) == 0;
@@ -316,16 +335,7 @@ world_start(struct world *w, uint64_t variant)
 	}
 	CHECK(sink_open(&w->sink, w->a->backend.tcp, TEST_SMTP_PORT, w->seed));
 	sink_draw(w);
-	struct ipaddr to = testpolicy_addr(TEST_OUTSIDE, w->o->is_v6);
-	for (uint32_t s = 0; s < w->sources; s++) {
-		struct source *c = &w->source[s];
-		memset(c, 0, sizeof(*c));
-		c->message = w->list[s];
-		c->count = w->messages;
-		c->pipelining = (w->seed >> s) & 1;
-		c->cut = rng_below(&r, 3) == 0 ? 1 + rng_below(&r, 3000) : 0;
-		CHECK(source_open(c, w->a->client.tcp, &to, TEST_SMTP_PORT));
-	}
+	sources_open(w, &r);
 	return true;
 }
 
