@@ -252,7 +252,6 @@ draw_links(struct world *w, struct rng *r, struct vnet_path back[2])
 	kinds |= w->seed % 16 == 7 ? IMPAIR_DRAW_MTU : 0;
 	w->with_faults |= (kinds & (IMPAIR_DRAW_BURSTS | IMPAIR_DRAW_DARK)) != 0;
 	w->with_faults |= (kinds & IMPAIR_DRAW_MTU) != 0 && !w->o->pmtu_strict;
-	w->is_mixed |= (kinds & IMPAIR_DRAW_MTU) != 0; // ICMP goes to whom it concerns
 	bool has_router = rng_below(r, 2) == 0;
 	for (uint32_t i = 0; i < 4; i++) {
 		*path[i] = impair_draw(r, kinds, VNET_START_US);
@@ -570,7 +569,8 @@ check_peer(struct world *w, const struct vnet_host *h, const char *name)
 		FAIL(w, "%s: a timer goes on", name);
 }
 
-// ARP is copied to every worker; nothing else may be handed over where the NICs do it right.
+// What neighbours say is copied to every worker, ICMP errors go to whom they concern; nothing else
+// may be handed over where the NICs do it right.
 static void
 check_handoff(struct world *w)
 {
@@ -580,9 +580,9 @@ check_handoff(struct world *w)
 
 	for (uint32_t i = 0; i < 2 && w->a->nic[i] != NULL; i++)
 		for (uint32_t q = 0; q < w->a->workers; q++)
-			copies += simnic_stats(w->a->nic[i], q)->unhashed * (w->a->workers - 1);
+			copies += simnic_stats(w->a->nic[i], q)->portless * (w->a->workers - 1);
 	if (!w->is_mixed && handed > copies)
-		FAIL(w, "%" PRIu64 " frames were handed over, ARP explains %" PRIu64, handed,
+		FAIL(w, "%" PRIu64 " frames were handed over, neighbours explain %" PRIu64, handed,
 		     copies);
 }
 

@@ -164,7 +164,7 @@ Test(simnic, the_table_chooses_the_queue_and_may_change)
 	cr_assert(vnet_inject(r.l, VNET_A, span_of(f, n)));
 	cr_assert_eq(queue_count(&r, 1), 0);
 	cr_assert_eq(queue_count(&r, 0), 1, "ARP comes to queue 0");
-	cr_assert_eq(simnic_stats(r.nic, 0)->unhashed, 1);
+	cr_assert_eq(simnic_stats(r.nic, 0)->portless, 1);
 	rig_close(&r);
 }
 

@@ -107,7 +107,8 @@ deliver(struct simnic *nic, struct frame *f)
 	struct simnic_frame in = {.frame = *f};
 	uint32_t queue = 0;
 
-	in.has_hash = simnic_hash(nic, span_of(f->data, f->len), &in.hash) != SIMNIC_NO_HASH;
+	enum simnic_hash kind = simnic_hash(nic, span_of(f->data, f->len), &in.hash);
+	in.has_hash = kind != SIMNIC_NO_HASH;
 	if (in.has_hash)
 		queue = nic->reta[in.hash & (nic->reta_size - 1)];
 	struct simnic_queue *q = &nic->queue[queue];
@@ -118,7 +119,7 @@ deliver(struct simnic *nic, struct frame *f)
 	}
 	q->ring[q->put++ & (nic->ring_frames - 1)] = in;
 	q->stats.received++;
-	q->stats.unhashed += !in.has_hash;
+	q->stats.portless += kind != SIMNIC_PORTS;
 }
 
 // --- a queue pair ---

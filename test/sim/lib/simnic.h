@@ -36,7 +36,7 @@ enum simnic_hash { SIMNIC_NO_HASH, SIMNIC_ADDRESSES, SIMNIC_PORTS };
 
 struct simnic_stats { // of one queue
 	uint64_t received, missed, sent;
-	uint64_t unhashed; // of those received: ARP and other frames without a hash
+	uint64_t portless; // of those received: ARP, ND, ICMP, fragments: no hash over ports
 };
 
 struct simnic;
