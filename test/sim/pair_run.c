@@ -406,8 +406,6 @@ world_run(struct world *w, bool is_v6)
 			for (uint32_t k = rng_below(&w->rng, 100); k > 0; k--)
 				(void)world_step(w, end);
 	}
-	if (rng_below(&w->rng, 4) == 0) // new limits, for connections yet to come
-		tcp_settings(w->host[1].tcp, 1000 + rng_below(&w->rng, 100000), 60);
 	while (world_step(w, end)) {
 	}
 }
