@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/base/bytes.h"
+
 static uint8_t *
 wire_get(void *ctx, const struct tcp_path *path, uint32_t size)
 {
