@@ -127,6 +127,9 @@ $(LOAD): $(B)/test/%: $(B)/test/%.o $(call obj,$(BASE))
 tests: $(UNIT) $(FUZZ_BINS) $(RUNNERS) $(LOAD) all ## build what `make test` runs
 test: tests ## layers, headers, units, scripts, seeds, simulation: no root, no hugepages
 	$(Q)test/make-test.sh $(B)
+soak: $(RUNNERS) ## the property tests over 100,000 seeds, then longer ones: about half an hour
+	$(Q)test/sim/many.sh $(B) 100000
+	$(Q)test/sim/many.sh $(B) 5000 -L
 asan ubsan cov: ## make test in that variant
 	$(Q)$(MAKE) --no-print-directory test VARIANT=$@
 fuzz: ## make fuzz T=NAME S=SECONDS: libFuzzer on one target (clang)
@@ -173,4 +176,4 @@ help: ## this table
 	@sed -n 's/^\([a-z][a-z -]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all tests test asan ubsan cov fuzz bench install uninstall demo check clean help FORCE
+.PHONY: all tests test soak asan ubsan cov fuzz bench install uninstall demo check clean help FORCE

@@ -273,7 +273,7 @@ bench_match(struct bench *b)
 
 	rng_init(&r, 9);
 	struct policy_use *use = make_policy(&r, &db);
-	CHECK(match_thread_init(&mem_heap, 8));
+	CHECK(match_worker_init(0, &mem_heap, 8));
 	CHECK(hs_alloc_scratch(db, &scratch) == HS_SUCCESS);
 	for (uint32_t run = 0; run < BENCH_RUNS; run++) {
 		struct match_stream *s = NULL;
@@ -292,7 +292,7 @@ bench_match(struct bench *b)
 	}
 	bench_add(b, "match_500_slices_1448", bench_median(own, BENCH_RUNS), "cycles/byte",
 		  "hs_scan, block mode, in one go", bench_median(block, BENCH_RUNS));
-	match_thread_fini();
+	match_worker_fini(0);
 	policy_use_close(&use);
 	(void)hs_free_scratch(scratch);
 	(void)hs_free_database(db);
@@ -312,7 +312,7 @@ bench_scan(struct bench *b)
 	struct policy_use *use = make_policy(&r, &db);
 	for (uint32_t i = 70; i + 1 < TEXT_SIZE; i += 72)
 		memcpy(text + i, "\r\n", 2);
-	CHECK(match_thread_init(&mem_heap, 8));
+	CHECK(match_worker_init(0, &mem_heap, 8));
 	struct scanner *s = scanner_open(
 		&(struct scanner_args){.scans_max = 4, .counters = &counters, .mem = &mem_heap});
 	CHECK(s != NULL);
@@ -339,7 +339,7 @@ bench_scan(struct bench *b)
 	bench_add(b, "scan_plain_slices_1448", bench_median(own, BENCH_RUNS), "cycles/byte",
 		  "the matcher alone, in one go", bench_median(copy, BENCH_RUNS));
 	scanner_close(&s);
-	match_thread_fini();
+	match_worker_fini(0);
 	policy_use_close(&use);
 	(void)hs_free_database(db);
 }

@@ -484,20 +484,6 @@ worker_port_is_mine(void *ctx, const struct tcp_path *path)
 	return steer_path_is(w->boot->steer, w->index, path);
 }
 
-static uint32_t
-worker_handed(struct boot_worker *w)
-{
-	struct steer_item item[PORT_BURST];
-	uint32_t count = steer_recv(w->boot->steer, w->index, item, PORT_BURST);
-
-	CHECK(count <= PORT_BURST);
-	for (uint32_t i = 0; i < count; i++) {
-		worker_frame(w->worker, item[i].iface, &item[i].frame);
-		port_dpdk_frame_free(&item[i].frame);
-	}
-	return count;
-}
-
 // No system call while there is work; the wall clock comes from the vDSO.
 static void
 worker_loop(struct boot_worker *w)
@@ -514,7 +500,7 @@ worker_loop(struct boot_worker *w)
 			wall = clock_us(CLOCK_REALTIME);
 			wall_at = now;
 		}
-		uint32_t work = b->steer != NULL ? worker_handed(w) : 0;
+		uint32_t work = steer_rx_handed(b->steer, w->index, w->worker);
 		work += worker_poll(w->worker, now, wall + (now - wall_at));
 		idle = work > 0 ? 0 : idle + 1;
 		if (idle == 0)

@@ -197,58 +197,30 @@ frame_of(const struct port_dpdk *p, struct rte_mbuf *m, struct frame *f)
 		f->flags = FRAME_SUM_GOOD;
 }
 
-static void
-frame_send(struct port_dpdk *p, uint32_t to, const struct frame *f)
+// A copy for another worker, in a buffer of this queue's pool.
+static bool
+frame_copy(struct port *port, struct span bytes, struct frame *out)
 {
-	const struct steer_item item = {.frame = *f, .iface = p->iface};
+	struct port_dpdk *p = CONTAINER_OF(port, struct port_dpdk, port);
+	struct rte_mbuf *m = rte_pktmbuf_alloc(p->pool);
 
-	if (steer_send(p->steer, p->queue, to, &item)) {
-		COUNT(p->counters, HANDOFF_OUT);
-		return;
-	}
-	COUNT(p->counters, HANDOFF_FULL);
-	rte_pktmbuf_free(f->priv);
-}
-
-// A copy of an ARP frame for every other worker. Without a buffer they go without: they ask
-// themselves.
-static void
-frame_copy_to_all(struct port_dpdk *p, const struct frame *f, uint32_t workers)
-{
-	for (uint32_t w = 0; w < workers; w++) {
-		if (w == p->queue)
-			continue;
-		struct rte_mbuf *m = rte_pktmbuf_alloc(p->pool);
-		if (m == NULL)
-			return;
-		struct frame copy = {.data = rte_pktmbuf_mtod(m, uint8_t *),
-				     .len = f->len,
-				     .priv = m,
-				     .flags = FRAME_LEARN_ONLY};
-		CHECK(f->len <= rte_pktmbuf_tailroom(m));
-		memcpy(copy.data, f->data, f->len);
-		m->data_len = (uint16_t)f->len;
-		m->pkt_len = f->len;
-		frame_send(p, w, &copy);
-	}
+	if (m == NULL)
+		return false;
+	CHECK(bytes.n <= rte_pktmbuf_tailroom(m));
+	*out = (struct frame){.data = rte_pktmbuf_mtod(m, uint8_t *), .len = bytes.n, .priv = m};
+	memcpy(out->data, bytes.p, bytes.n);
+	m->data_len = (uint16_t)bytes.n;
+	m->pkt_len = bytes.n;
+	return true;
 }
 
 // True: the frame stays here.
 static bool
-frame_is_mine(struct port_dpdk *p, const struct rte_mbuf *m, const struct frame *f)
+frame_is_mine(struct port_dpdk *p, const struct rte_mbuf *m, struct frame *f)
 {
 	bool has_hash = p->has_rss && (m->ol_flags & RTE_MBUF_F_RX_RSS_HASH) != 0;
-	uint32_t owner =
-		steer_owner(p->steer, span_of(f->data, f->len), has_hash ? &m->hash.rss : NULL);
 
-	if (owner == STEER_LOCAL || owner == p->queue)
-		return true;
-	if (owner == STEER_ALL) {
-		frame_copy_to_all(p, f, steer_count(p->steer));
-		return true;
-	}
-	frame_send(p, owner, f);
-	return false;
+	return steer_rx_keep(&p->steer, &p->port, f, has_hash ? &m->hash.rss : NULL);
 }
 
 static uint16_t
@@ -267,7 +239,7 @@ dpdk_rx(struct port *port, struct frame *f, uint16_t most)
 			continue;
 		}
 		frame_of(p, burst[i], &f[kept]);
-		if (p->steer == NULL || frame_is_mine(p, burst[i], &f[kept]))
+		if (frame_is_mine(p, burst[i], &f[kept]))
 			kept++;
 	}
 	return kept;
@@ -381,13 +353,16 @@ port_dpdk_init(struct port_dpdk *p, const struct port_dpdk_dev *d, uint32_t work
 		.port = {.ops = &dpdk_ops, .mtu = d->mtu},
 		.id = d->id,
 		.queue = (uint16_t)worker,
-		.iface = iface,
 		.has_sums = d->has_sums,
 		.has_rss = d->has_rss,
 		.ring = d->ring,
 		.pool = d->pool[worker],
 		.counters = counters,
-		.steer = steer,
+		.steer = {.steer = steer,
+			  .counters = counters,
+			  .worker = worker,
+			  .iface = iface,
+			  .copy = frame_copy},
 	};
 	memcpy(p->port.mac, d->mac, 6);
 }

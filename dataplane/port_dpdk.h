@@ -15,7 +15,7 @@
 
 #include "control/abi/counter.h"
 #include "control/base/strbuf.h"
-#include "dataplane/steer.h"
+#include "dataplane/steer_rx.h"
 
 #define PORT_DPDK_MTU 1500u
 
@@ -45,12 +45,11 @@ struct port_dpdk_dev { // a started device
 struct port_dpdk { // a worker's end of it
 	struct port port;
 	uint16_t id, queue;
-	uint32_t iface;
 	bool has_sums, has_rss;
 	uint32_t ring;
 	struct rte_mempool *pool;
 	struct counters *counters;
-	struct steer *steer; // NULL: one worker
+	struct steer_rx steer;
 	uint16_t tx_count;
 	uint32_t tx_dropped; // since the last flush
 	struct rte_mbuf *tx[PORT_BURST];

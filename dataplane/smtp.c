@@ -323,6 +323,16 @@ smtp_session_count(const struct smtp *s)
 	return s->session_list.count;
 }
 
+struct smtp_usage
+smtp_usage(const struct smtp *s)
+{
+	return (struct smtp_usage){
+		.sessions = s->sessions.used,
+		.transactions = s->txs.used,
+		.backends = s->backends.used,
+	};
+}
+
 // --- time ---
 
 uint32_t

@@ -23,6 +23,7 @@ struct worker {
 	struct ring *commands;
 	struct region_worker_state *state;
 	struct mem_source *mem;
+	uint32_t scans_max;
 	uint64_t loops;
 	struct shed shed;
 	uint64_t stock_us;  // when stock was taken last
@@ -144,9 +145,10 @@ open_scanner(struct worker *w, const struct worker_args *a)
 		.mem = w->mem,
 	};
 
-	w->has_match = match_thread_init(w->mem, s->machine_scans_max * SCAN_STREAMS_MAX);
+	w->has_match = match_worker_init(w->index, w->mem, s->machine_scans_max * SCAN_STREAMS_MAX);
 	if (!w->has_match)
 		return false;
+	w->scans_max = s->machine_scans_max;
 	w->scanner = scanner_open(&args);
 	return w->scanner != NULL;
 }
@@ -264,7 +266,7 @@ worker_close(struct worker **wp)
 	if (w->scanner != NULL)
 		scanner_close(&w->scanner);
 	if (w->has_match)
-		match_thread_fini();
+		match_worker_fini(w->index);
 	if (w->tcp != NULL)
 		tcp_close(&w->tcp);
 	net_close(&w->net);
@@ -469,13 +471,33 @@ worker_poll(struct worker *w, uint64_t now_us, uint64_t wall_us)
 }
 
 void
-worker_frame(struct worker *w, uint32_t iface, const struct frame *f)
+worker_frame(struct worker *w, uint32_t iface, struct frame *f)
 {
 	OBJ_CHECK(w, WORKER_MAGIC);
 	CHECK(iface < w->iface_count);
+	struct port *p = w->iface[iface].port;
+
 	if ((f->flags & FRAME_LEARN_ONLY) == 0)
 		COUNT(w->counters, RX_FRAMES);
 	net_input(w->net, iface, f);
+	p->ops->rx_free(p, f);
+}
+
+struct worker_usage
+worker_usage(const struct worker *w)
+{
+	OBJ_CHECK(w, WORKER_MAGIC);
+	const struct smtp_usage u = smtp_usage(w->smtp);
+
+	return (struct worker_usage){
+		.connections = tcp_conn_count(w->tcp),
+		.sessions = u.sessions,
+		.transactions = u.transactions,
+		.backends = u.backends,
+		.scans = w->scans_max - scanner_free_count(w->scanner),
+		.chunks = w->chunks.pool.used,
+		.chunks_most = w->chunks.pool.used_max,
+	};
 }
 
 uint64_t

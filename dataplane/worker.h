@@ -33,6 +33,11 @@ struct worker_args {
 	void *trace_ctx;
 };
 
+struct worker_usage { // objects out of their pools now; all 0 when nothing is under way
+	uint32_t connections, sessions, transactions, backends, scans, chunks;
+	uint32_t chunks_most; // that were ever out at once
+};
+
 struct worker;
 
 struct worker *must_use worker_open(const struct worker_args *args, uint64_t now_us,
@@ -40,8 +45,9 @@ struct worker *must_use worker_open(const struct worker_args *args, uint64_t now
 void worker_close(struct worker **w);
 // One turn of the loop; now_us is monotonic, wall_us Unix time. Returns the work done; 0: idle.
 uint32_t worker_poll(struct worker *w, uint64_t now_us, uint64_t wall_us);
-// A frame that another worker received for a flow of ours (steer.c). Does not free it.
-void worker_frame(struct worker *w, uint32_t iface, const struct frame *f);
+// A frame that another worker received for a flow of ours (steer_rx.c). Frees it, by our port.
+void worker_frame(struct worker *w, uint32_t iface, struct frame *f);
+struct worker_usage worker_usage(const struct worker *w);
 uint64_t worker_next_us(const struct worker *w); // nothing happens by itself before
 // Any thread: the policy to take over at the next quiet point.
 void worker_policy_offer(struct worker *w, const struct policy_use *p);

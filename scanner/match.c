@@ -2,10 +2,9 @@
 // match: see the header.
 //
 // Hyperscan takes stream state from an allocator that is global to the process. Ours hands out the
-// block that match_open has just taken from the calling thread's pool and nothing else, so a stream
-// that is opened anywhere but in match_open gets no memory. The thread's pool and that block are
-// the only variables of this directory that are not reached through an argument: the allocator
-// takes none.
+// block that match_open has just taken from the worker's pool and nothing else, so a stream that is
+// opened anywhere but in match_open gets no memory. The pools and that block are the only variables
+// of this directory that are not reached through an argument: the allocator takes none.
 #include "scanner/match.h"
 
 #include <hs_runtime.h>
@@ -16,7 +15,7 @@
 
 #define MATCHER_MAGIC 0x3148434du
 #define MATCH_STREAM_MAGIC 0x3153544du
-#define MATCH_WORKERS_MAX 1024u
+#define MATCH_WORKERS_MAX POLICY_CORES_MAX
 
 struct matcher {
 	uint32_t magic;
@@ -27,6 +26,7 @@ struct matcher {
 
 struct match_stream {
 	uint32_t magic;
+	uint32_t worker; // whose pool it is from
 	bool failed;     // Hyperscan refused a call: nothing of this text counts any more
 	hs_stream_t *hs; // points at state
 	hs_scratch_t *scratch;
@@ -35,24 +35,27 @@ struct match_stream {
 	uint8_t state[MATCH_STREAM_BYTES_MAX] __attribute__((aligned(CACHE_LINE)));
 };
 
-struct match_thread {
+struct match_worker {
 	bool is_up;
 	struct pool pool;
-	void *block; // for the allocator, during match_open only
-	size_t block_size;
-};
+} __attribute__((aligned(CACHE_LINE)));
 
-static _Thread_local struct match_thread match_thread;
+static struct match_worker match_worker[MATCH_WORKERS_MAX]; // each touched by its worker only
+
+static _Thread_local struct {
+	void *p; // for the allocator, during match_open only
+	size_t size;
+} block_given;
 
 static void *
 block_get(size_t size)
 {
-	void *block = match_thread.block;
+	void *block = block_given.p;
 
-	if (size > match_thread.block_size)
+	if (size > block_given.size)
 		return NULL;
-	match_thread.block = NULL;
-	match_thread.block_size = 0;
+	block_given.p = NULL;
+	block_given.size = 0;
 	return block;
 }
 
@@ -64,9 +67,10 @@ block_put(void *block)
 }
 
 bool
-match_thread_init(struct mem_source *m, uint32_t streams)
+match_worker_init(uint32_t worker, struct mem_source *m, uint32_t streams)
 {
-	struct match_thread *t = &match_thread;
+	CHECK(worker < MATCH_WORKERS_MAX);
+	struct match_worker *t = &match_worker[worker];
 
 	CHECK(m != NULL);
 	CHECK(streams > 0);
@@ -80,9 +84,10 @@ match_thread_init(struct mem_source *m, uint32_t streams)
 }
 
 void
-match_thread_fini(void)
+match_worker_fini(uint32_t worker)
 {
-	struct match_thread *t = &match_thread;
+	CHECK(worker < MATCH_WORKERS_MAX);
+	struct match_worker *t = &match_worker[worker];
 
 	CHECK(t->is_up);
 	CHECK(t->pool.used == 0);
@@ -232,7 +237,7 @@ stream_result(struct match_stream *s, hs_error_t rc)
 enum match_result
 match_open(struct matcher *m, uint32_t worker, enum match_set set, struct match_stream **out)
 {
-	struct match_thread *t = &match_thread;
+	struct match_worker *t = &match_worker[worker];
 	struct match_stream *s;
 	hs_error_t rc;
 
@@ -247,17 +252,18 @@ match_open(struct matcher *m, uint32_t worker, enum match_set set, struct match_
 	s = pool_get(&t->pool);
 	if (s == NULL)
 		return MATCH_ERROR;
-	t->block = s->state;
-	t->block_size = sizeof(s->state);
+	block_given.p = s->state;
+	block_given.size = sizeof(s->state);
 	rc = hs_open_stream(m->db[set], 0, &s->hs);
-	t->block = NULL;
-	t->block_size = 0;
+	block_given.p = NULL;
+	block_given.size = 0;
 	s->magic = MATCH_STREAM_MAGIC;
 	if (rc != HS_SUCCESS) {
 		pool_put(&t->pool, s);
 		return MATCH_ERROR;
 	}
 	CHECK((void *)s->hs == (void *)s->state);
+	s->worker = worker;
 	s->failed = false;
 	s->scratch = m->scratch[worker];
 	s->fn = NULL;
@@ -318,10 +324,10 @@ match_close(struct match_stream **sp)
 		return;
 	OBJ_CHECK(s, MATCH_STREAM_MAGIC);
 	CHECK(s->fn == NULL);
-	CHECK(match_thread.is_up);
+	CHECK(match_worker[s->worker].is_up);
 	// Without scratch and callback nothing is reported and nothing can fail but for a bad
 	// pointer.
 	CHECK(hs_close_stream(s->hs, NULL, NULL, NULL) == HS_SUCCESS);
 	s->hs = NULL;
-	pool_put(&match_thread.pool, s);
+	pool_put(&match_worker[s->worker].pool, s);
 }

@@ -4,7 +4,7 @@
 // What for: rule sets of a policy, loaded once, run over streams of decoded bytes. Who calls it:
 // matcher_open and matcher_close in the dataplane's main thread (they allocate and take
 // milliseconds); the rest on a worker. Memory: databases and one scratch a worker belong to the
-// matcher; stream state comes from the worker's own pool (match_thread_init), so opening a stream
+// matcher; stream state comes from the worker's own pool (match_worker_init), so opening a stream
 // never reaches malloc. What can go wrong: MATCH_ERROR (Hyperscan refused, or the pool was empty):
 // the scan marks the message as not scanned in full and the policy scan.on_error decides. A
 // database whose stream state is larger than MATCH_STREAM_BYTES_MAX is refused at load.
@@ -31,9 +31,9 @@ struct matcher *must_use matcher_open(const struct policy_view *v, uint32_t work
 				      struct strbuf *why);
 void matcher_close(struct matcher **m);
 
-// The calling thread's pool for `streams` open streams; once, in boot.
-must_use bool match_thread_init(struct mem_source *m, uint32_t streams);
-void match_thread_fini(void);
+// The worker's pool for `streams` open streams; once, in boot.
+must_use bool match_worker_init(uint32_t worker, struct mem_source *m, uint32_t streams);
+void match_worker_fini(uint32_t worker);
 
 // An empty rule set gives MATCH_OK and *out NULL; the calls below take NULL and do nothing.
 must_use enum match_result match_open(struct matcher *m, uint32_t worker, enum match_set set,

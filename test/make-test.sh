@@ -53,6 +53,9 @@ fi
 if [ -e test/sim/sim_run.c ]; then
 	tally_run total "simulation" 600 "$build/test/sim/sim_run"
 fi
+if [ -e test/sim/pair_run.c ]; then
+	tally_run total "pairs of endpoints" 600 "$build/test/sim/pair_run"
+fi
 
 tally_text
 [ "$tally_failed" -eq 0 ]

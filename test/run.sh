@@ -81,6 +81,8 @@ else
 	finish
 	exit 1
 fi
+stage "property tests over 10,000 seeds"
+shown "property tests" 900 test/sim/many.sh build/release 10000
 if [ $quick = no ]; then
 	if build asan; then
 		stage "make test VARIANT=asan"

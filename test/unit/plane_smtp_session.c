@@ -146,15 +146,15 @@ Test(smtp_session, policies_are_let_go_when_their_transactions_end)
 	uint64_t first = w.a->policy[0]->generation;
 	new_policy("limits.hops_max 20");
 	new_policy("limits.hops_max 21");
-	cr_assert(worker_policy_uses(w.a->worker, first));
-	cr_assert_not(worker_policy_uses(w.a->worker, first + 1),
+	cr_assert(worker_policy_uses(w.a->worker[0], first));
+	cr_assert_not(worker_policy_uses(w.a->worker[0], first + 1),
 		      "nobody took it up for a transaction");
 	say(&w.client[0], "RSET");
 	expect(&w.client[0], "250 ");
 	settle();
 	(void)appliance_step(w.a, w.a->now_us + SECOND);
-	cr_assert_not(worker_policy_uses(w.a->worker, first));
-	cr_assert(worker_policy_uses(w.a->worker, first + 2));
+	cr_assert_not(worker_policy_uses(w.a->worker[0], first));
+	cr_assert(worker_policy_uses(w.a->worker[0], first + 2));
 }
 
 Test(smtp_session, the_oldest_of_too_many_policies_ends_its_transactions)
@@ -172,8 +172,8 @@ Test(smtp_session, the_oldest_of_too_many_policies_ends_its_transactions)
 		new_policy(line);
 	}
 	(void)appliance_step(w.a, w.a->now_us + SECOND);
-	cr_assert_not(worker_policy_uses(w.a->worker, first));
-	cr_assert(worker_policy_uses(w.a->worker, first + 2));
+	cr_assert_not(worker_policy_uses(w.a->worker[0], first));
+	cr_assert(worker_policy_uses(w.a->worker[0], first + 2));
 	say(&w.client[0], "RCPT TO:<b@example.net>");
 	expect(&w.client[0], "451 4.3.2 Configuration has changed");
 	say(&w.client[0], "DATA");
@@ -403,7 +403,7 @@ Test(smtp_session, the_next_hop_takes_over_when_the_first_fails)
 	settle();
 	uint32_t probes = w.backend_count; // of the first policy
 	struct policy_use *use = two_hops();
-	worker_policy_offer(w.a->worker, use);
+	worker_policy_offer(w.a->worker[0], use);
 	for (uint32_t i = 0; i < 50; i++)
 		(void)appliance_step(w.a, w.a->now_us + 1000);
 	cr_assert_eq(w.backend_count,

@@ -103,7 +103,7 @@ rig_finish(struct rig *r)
 	CHECK(r->image != NULL);
 	ok = policy_view_open(&r->view, r->image, size, &why) == POLICY_OK;
 	CHECK(ok);
-	ok = match_thread_init(&mem_heap, 4 * SCAN_STREAMS_MAX);
+	ok = match_worker_init(0, &mem_heap, 4 * SCAN_STREAMS_MAX);
 	CHECK(ok);
 	r->matcher = matcher_open(&r->view, 1, &why);
 	CHECK(r->matcher != NULL);
@@ -116,7 +116,7 @@ rig_close(struct rig *r)
 {
 	scanner_close(&r->scanner);
 	matcher_close(&r->matcher);
-	match_thread_fini();
+	match_worker_fini(0);
 	free(r->image);
 	policy_build_close(&r->build);
 }

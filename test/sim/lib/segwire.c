@@ -7,146 +7,6 @@
 
 #include "control/base/bytes.h"
 
-#define FIN 0x01
-#define SYN 0x02
-#define RST 0x04
-#define ACK 0x10
-
-static int32_t
-diff(uint32_t a, uint32_t b)
-{
-	return (int32_t)(a - b);
-}
-
-static struct segwire_flow *
-flow_of(struct segwire *w, const struct tcp_path *path, int end)
-{
-	uint16_t a = end == 0 ? path->lport : path->rport, b = end == 0 ? path->rport : path->lport;
-
-	for (uint32_t i = 0; i < w->flow_count; i++) {
-		if (w->flow[i].port[0] == a && w->flow[i].port[1] == b)
-			return &w->flow[i];
-	}
-	CHECK(w->flow_count < SEGWIRE_FLOWS_MAX);
-	struct segwire_flow *f = &w->flow[w->flow_count++];
-
-	memset(f, 0, sizeof(*f));
-	f->port[0] = a;
-	f->port[1] = b;
-	return f;
-}
-
-static void
-fault(struct segwire *w, const char *what)
-{
-	if (w->fault == NULL)
-		w->fault = what;
-}
-
-// The shift of a SYN's window scale option; 255: none.
-static uint8_t
-syn_wscale(const uint8_t *p, uint32_t header)
-{
-	for (uint32_t i = 20; i + 2 < header;) {
-		if (p[i] == 3)
-			return p[i + 2];
-		if (p[i] <= 1)
-			i++;
-		else
-			i += MAX(p[i + 1], 2);
-	}
-	return 255;
-}
-
-static void
-check_syn(struct segwire_flow *f, int end, const uint8_t *p, uint32_t header, uint32_t seq)
-{
-	uint8_t ws = syn_wscale(p, header);
-
-	if (!f->has_syn[end] || f->max[end] == seq) {
-		f->has_syn[end] = true;
-		f->max[end] = seq;
-	}
-	f->has_wscale[end] = ws != 255;
-	f->wscale[end] = ws == 255 ? 0 : ws;
-}
-
-// RFC 2018: blocks lie above the ACK, hold what was sent, and do not overlap; the first one may be
-// a duplicate (RFC 2883): below the ACK, or inside the second.
-static void
-check_sack(struct segwire *w, const uint8_t *p, uint32_t header, uint32_t ack, uint32_t sent)
-{
-	uint32_t at = 20, start[4], end[4], n = 0;
-
-	while (at + 1 < header && p[at] != 5)
-		at += p[at] <= 1 ? 1u : MAX(p[at + 1], 2u);
-	if (at + 1 >= header)
-		return;
-	if (p[at + 1] < 10 || p[at + 1] % 8 != 2 || at + p[at + 1] > header) {
-		fault(w, "length of a SACK option");
-		return;
-	}
-	for (uint32_t i = at + 2; i < at + p[at + 1]; i += 8, n++) {
-		start[n] = load_be32(p + i);
-		end[n] = load_be32(p + i + 4);
-		if (diff(start[n], end[n]) >= 0 || diff(end[n], sent) > 0)
-			fault(w, "a SACK block of nothing that was sent");
-	}
-	bool is_dup = diff(end[0], ack) <= 0 ||
-		      (n > 1 && diff(start[1], start[0]) <= 0 && diff(end[0], end[1]) <= 0);
-
-	for (uint32_t i = is_dup; i < n; i++) {
-		if (diff(start[i], ack) <= 0)
-			fault(w, "a SACK block that the ACK covers");
-		for (uint32_t k = is_dup; k < i; k++) {
-			if (diff(start[i], end[k]) <= 0 && diff(start[k], end[i]) <= 0)
-				fault(w, "SACK blocks that touch");
-		}
-	}
-}
-
-static void
-check_segment(struct segwire *w, int end, const struct tcp_path *path, const uint8_t *p,
-	      uint32_t size)
-{
-	struct segwire_flow *f = flow_of(w, path, end);
-	uint32_t header = (uint32_t)(p[12] >> 4) * 4, seq = load_be32(p + 4),
-		 ack = load_be32(p + 8);
-	uint32_t len = size - header + !!(p[13] & FIN) + !!(p[13] & SYN), wnd = load_be16(p + 14);
-	int other = 1 - end;
-
-	if (header < 20 || header > size)
-		fault(w, "header length");
-	if (p[13] & SYN)
-		check_syn(f, end, p, header, seq);
-	else if (!f->has_syn[end] && !(p[13] & RST))
-		fault(w, "segment before a SYN");
-	if (p[13] & RST)
-		return; // may be the answer to a segment of a connection that is over
-	if (p[13] & ACK) {
-		bool scaled = !(p[13] & SYN) && f->has_wscale[0] && f->has_wscale[1];
-		uint32_t shift = scaled ? f->wscale[end] : 0, edge = ack + (wnd << shift);
-
-		if (f->has_syn[other] && diff(ack, f->max[other]) > 0)
-			fault(w, "acknowledges what was not sent");
-		if (f->has_syn[other] && !(p[13] & SYN))
-			check_sack(w, p, header, ack, f->max[other]);
-		if (f->has_edge[end] && diff(edge, f->edge[end]) <= -(1 << shift) && !(p[13] & SYN))
-			fault(w, "window edge taken back");
-		if (!f->has_edge[end] || diff(edge, f->edge[end]) > 0)
-			f->edge[end] = edge;
-		f->has_edge[end] = true;
-	}
-	uint32_t last = seq + len;
-
-	if (!(p[13] & SYN) && f->has_edge[other] && len > 1 && diff(last, f->edge[other]) > 0)
-		fault(w, "bytes beyond the window");
-	if (len == 1 && !(p[13] & SYN) && f->has_edge[other] && diff(last, f->edge[other]) > 1)
-		fault(w, "a probe beyond the first byte");
-	if (diff(last, f->max[end]) > 0)
-		f->max[end] = last;
-}
-
 static uint8_t *
 wire_get(void *ctx, const struct tcp_path *path, uint32_t size)
 {
@@ -199,7 +59,8 @@ wire_put(void *ctx, const struct tcp_path *path, uint32_t size)
 	CHECK(s->size == size);
 	w->being_written = NULL;
 	w->segments++;
-	check_segment(w, port->end, path, s->data, size);
+	wirecheck_segment(&w->check, path, (struct span){s->data, size}, w->now_us);
+	w->fault = w->check.fault;
 	s->to = 1 - port->end;
 	s->path = (struct tcp_path){
 		.laddr = path->raddr,
@@ -272,6 +133,8 @@ void
 segwire_init(struct segwire *w, const struct segwire_args *args)
 {
 	memset(w, 0, sizeof(*w));
+	wirecheck_init(&w->check);
+	w->check.is_short_of_frames = args->frameless_ppm > 0;
 	w->args = *args;
 	rng_init(&w->rng, args->seed);
 	w->now_us = 1000000 + rng_below(&w->rng, 1u << 30) * 5000ull; // any time, also near 2^32 ms
@@ -315,6 +178,7 @@ segwire_fini(struct segwire *w)
 		CHECK(w->chunks[i].pool.used == 0);
 		chunk_pool_fini(&w->chunks[i]);
 	}
+	wirecheck_fini(&w->check);
 }
 
 static void

@@ -4,16 +4,12 @@
 // What for: property tests of the endpoint: loss, duplication, reordering, delay, missing frames,
 // all from one seed. Who calls it: tests. Memory: segments on the heap, freed by segwire_fini; the
 // instances are made and closed here. What can go wrong: a broken rule of the protocol is noted in
-// `fault` (the first one; NULL: none) by a checker that sees every segment that leaves: nobody
-// sends beyond the window that the other end has advertised (one byte of probe excepted), nobody
-// takes an advertised edge back (by more than the rounding of a scaled window), nobody acknowledges
-// what was not sent, SACK blocks are what RFC 2018 and 2883 say.
+// `fault` (the first one; NULL: none) by wirecheck, which sees every segment that leaves.
 #pragma once
 
 #include "control/base/rng.h"
 #include "dataplane/tcp.h"
-
-#define SEGWIRE_FLOWS_MAX 64
+#include "test/sim/lib/wirecheck.h"
 
 struct segwire_args {
 	uint64_t seed;
@@ -40,13 +36,6 @@ struct segwire_seg {
 	uint8_t data[];
 };
 
-struct segwire_flow { // what the checker knows of one connection; index: the end that sent it
-	uint16_t port[2];
-	bool has_edge[2], has_syn[2], has_wscale[2];
-	uint32_t edge[2], max[2]; // right edge advertised; end of what was sent
-	uint8_t wscale[2];
-};
-
 struct segwire;
 
 struct segwire_port {
@@ -65,10 +54,9 @@ struct segwire {
 	uint64_t now_us;
 	struct segwire_seg *queue; // by due time
 	struct segwire_seg *being_written;
-	struct segwire_flow flow[SEGWIRE_FLOWS_MAX];
-	uint32_t flow_count;
+	struct wirecheck check;
 	uint64_t segments, lost, too_big;
-	const char *fault;
+	const char *fault; // of the check
 };
 
 void segwire_init(struct segwire *w, const struct segwire_args *args);

@@ -243,6 +243,7 @@ sink_accept(void *ctx, struct tcp_conn *conn, const struct tcp_user_ops **ops)
 	c->e.is_open = true;
 	c->e.owner = c;
 	c->e.on_data = sink_on_data;
+	c->e.hold = s->hold;
 	c->next = s->conns;
 	s->conns = c;
 	*ops = &endpoint_ops;
@@ -259,6 +260,14 @@ sink_open(struct sink *s, struct tcp *t, uint16_t port, uint64_t seed)
 	s->has_pipelining = true;
 	rng_init(&s->rng, seed);
 	return tcp_listen(t, TCP_SIDE_ANY, port, sink_accept, s);
+}
+
+void
+sink_resume(struct sink *s)
+{
+	for (struct sink_conn *c = s->conns; c != NULL; c = c->next)
+		if (c->e.conn != NULL)
+			tcp_conn_resume(c->e.conn);
 }
 
 void

@@ -37,6 +37,7 @@ struct sink {
 	uint32_t fault[SINK_FAULT_COUNT]; // per mille
 	bool keep;                        // keep messages; else only count
 	bool has_pipelining;
+	uint32_t hold; // a slow reader: at most this much at once; more after sink_resume. 0: all
 	struct sink_message *message;
 	uint32_t count, size; // messages in the array
 	uint64_t accepted;    // answered 250
@@ -48,6 +49,7 @@ struct sink {
 };
 
 must_use bool sink_open(struct sink *s, struct tcp *t, uint16_t port, uint64_t seed);
+void sink_resume(struct sink *s);
 void sink_close(struct sink *s); // before its tcp is closed
 
 struct source_message {

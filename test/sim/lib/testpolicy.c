@@ -18,6 +18,7 @@ struct testpolicy {
 	struct line line[LINES_MAX];
 	uint32_t count;
 	uint64_t generation;
+	bool is_v6;
 };
 
 struct testpolicy *
@@ -38,6 +39,25 @@ testpolicy_close(struct testpolicy **tp)
 		free(t->line[i].value);
 	}
 	free(t);
+}
+
+void
+testpolicy_v6(struct testpolicy *t)
+{
+	t->is_v6 = true;
+}
+
+struct ipaddr
+testpolicy_addr(enum test_place p, bool is_v6)
+{
+	static const uint32_t v4[] = {TEST_CLIENT_IP, TEST_OUTSIDE_IP, TEST_INSIDE_IP,
+				      TEST_BACKEND_IP};
+	struct ipaddr a = {{0xfd, 0, 0, p <= TEST_OUTSIDE ? 1 : 2}};
+
+	if (!is_v6)
+		return ipaddr_v4(v4[p]);
+	a.b[15] = (uint8_t)v4[p];
+	return a;
 }
 
 static char *
@@ -214,14 +234,16 @@ testpolicy_line(struct testpolicy *t, struct span line)
 }
 
 static void
-network_rows(struct policy_build *b)
+network_rows(struct policy_build *b, bool is_v6)
 {
+	uint8_t bits = is_v6 ? 64 : 120;
 	struct policy_core core = {0};
 	struct policy_listener listener = {0, TEST_SMTP_PORT, DIRECTION_INBOUND};
-	struct policy_hop hop = {policy_build_str(b, SPAN_LIT("mail1")), ipaddr_v4(TEST_BACKEND_IP),
-				 TEST_SMTP_PORT, DIRECTION_INBOUND, 3};
-	policy_build_port(b, "outside", "wire0", ipaddr_v4(TEST_OUTSIDE_IP), 120);
-	policy_build_port(b, "inside", "wire1", ipaddr_v4(TEST_INSIDE_IP), 120);
+	struct policy_hop hop = {policy_build_str(b, SPAN_LIT("mail1")),
+				 testpolicy_addr(TEST_BACKEND, is_v6), TEST_SMTP_PORT,
+				 DIRECTION_INBOUND, 3};
+	policy_build_port(b, "outside", "wire0", testpolicy_addr(TEST_OUTSIDE, is_v6), bits);
+	policy_build_port(b, "inside", "wire1", testpolicy_addr(TEST_INSIDE, is_v6), bits);
 	(void)policy_build_row(b, POLICY_CORES, &core, sizeof(core));
 	(void)policy_build_row(b, POLICY_LISTENERS, &listener, sizeof(listener));
 	(void)policy_build_row(b, POLICY_HOPS, &hop, sizeof(hop));
@@ -256,7 +278,7 @@ testpolicy_make(struct testpolicy *t, uint32_t workers, struct strbuf *why)
 {
 	struct policy_build *b = policy_build_open();
 	CHECK(b != NULL);
-	network_rows(b);
+	network_rows(b, t->is_v6);
 	for (uint32_t i = 0; i < t->count; i++)
 		if (t->line[i].key[0] != '#')
 			CHECK(setting_apply(b, t->line[i].key, t->line[i].value) ||

@@ -18,10 +18,15 @@
 #define TEST_BACKEND_IP 0xc6336414u
 #define TEST_SMTP_PORT 25
 
+// The same places in IPv6: fd00:1::/64 outside, fd00:2::/64 inside, last byte as above.
+enum test_place { TEST_CLIENT, TEST_OUTSIDE, TEST_INSIDE, TEST_BACKEND };
+struct ipaddr testpolicy_addr(enum test_place p, bool is_v6);
+
 struct testpolicy;
 
 struct testpolicy *must_use testpolicy_open(void);
 void testpolicy_close(struct testpolicy **t);
+void testpolicy_v6(struct testpolicy *t); // its network is IPv6 from now on
 // "section.key value" for any row of setting.def, and: block PREFIX, allow PREFIX, blocked_sender
 // A, blocked_domain D, blocked_domain_and_subdomains D, blocked_recipient A, recipient A,
 // accepted_domain D, bad_word TEXT, good_word TEXT, file_name GLOB, content_type T, enable AGENT,

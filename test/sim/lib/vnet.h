@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vnet: an Ethernet in memory with a virtual clock: links with delay, loss, duplication, reordering
-// and corruption, whose ends are ports; and hosts made of our own net and TCP on such an end.
+// vnet: an Ethernet in memory with a virtual clock: links of two impaired directions (impair.h),
+// whose ends are ports; and hosts made of our own net and TCP on such an end.
 //
 // What for: tests, simulation and benches drive the real dataplane without NIC and without waiting.
 // Who calls it: one thread. Memory: heap at open, nothing afterwards; a frame lives in one of the
@@ -12,30 +12,12 @@
 #include "control/base/span.h"
 #include "dataplane/net.h"
 #include "dataplane/port.h"
+#include "test/sim/lib/impair.h"
 
 #define VNET_LINKS_MAX 16
-#define VNET_QUEUE_DEFAULT 1024u
 #define VNET_START_US 1000000ull // the clock's first value
 
 enum vnet_end { VNET_A, VNET_B };
-
-struct vnet_path { // one direction of a link; all zero: perfect
-	uint32_t delay_us;
-	uint32_t jitter_us; // added, 0 .. jitter_us; frames keep their order
-	uint32_t loss_ppm;
-	uint32_t dup_ppm;
-	uint32_t reorder_ppm;  // of frames that are held back by reorder_us
-	uint32_t reorder_us;   // 0: 1000
-	uint32_t corrupt_ppm;  // one bit flipped
-	uint32_t truncate_ppm; // cut at a random length
-	uint32_t rate_kbit;    // 0: no limit
-	uint32_t
-		queue_frames; // under way at once, 0: VNET_QUEUE_DEFAULT; fixed when the link opens
-};
-
-struct vnet_stats { // of one direction
-	uint64_t sent, lost, duplicated, reordered, corrupted, truncated, queue_full, received;
-};
 
 struct vnet;
 struct vnet_link;
@@ -58,14 +40,16 @@ struct port *vnet_port(struct vnet_link *l, enum vnet_end end);
 void vnet_link_set(struct vnet_link *l, enum vnet_end from, const struct vnet_path *p);
 void vnet_link_tap(struct vnet_link *l, vnet_tap_fn tap, void *ctx);
 const struct vnet_stats *vnet_link_stats(const struct vnet_link *l, enum vnet_end from);
+// Frames that ends hold: received and not freed, or got and not sent.
+uint32_t vnet_link_held(const struct vnet_link *l);
 // Puts a frame on the wire as if `from` had sent it: raw packets of tests.
 bool vnet_inject(struct vnet_link *l, enum vnet_end from, struct span frame);
 
 struct vnet_host_args {
 	struct vnet_link *link;
 	enum vnet_end end;
-	struct port *port;              // instead of a link: vnet_host_open's v is NULL then,
-	uint64_t now_us;                // and this is the time
+	struct port *port;              // instead of link and end, if it is not NULL
+	uint64_t now_us;                // the time, if vnet_host_open's v is NULL
 	struct ipaddr addr, gateway;    // gateway all zero: none
 	uint8_t prefix_bits;            // of the 128-bit form
 	const struct net_iface *ifaces; // instead of the three above; the port is filled in

@@ -40,8 +40,10 @@ vnet_host_open(struct vnet_host *h, struct vnet *v, const struct vnet_host_args 
 {
 	uint64_t now_us = v != NULL ? vnet_now(v) : a->now_us;
 
-	CHECK((v == NULL) == (a->port != NULL));
-	*h = (struct vnet_host){.v = v, .port = v != NULL ? vnet_port(a->link, a->end) : a->port};
+	CHECK(v != NULL || a->port != NULL);
+	*h = (struct vnet_host){.v = v, .port = a->port};
+	if (h->port == NULL)
+		h->port = vnet_port(a->link, a->end);
 	struct net_iface iface[NET_IFACES_MAX] = {
 		{.addr_count = 1, .addr = {{a->addr, a->gateway, a->prefix_bits}}}};
 	const struct net_args n = {.ifaces = iface,
