@@ -344,7 +344,7 @@ world_open(struct world *w, uint64_t seed, const struct seeds_options *o)
 	enum shed_level level = rng_below(&w->rng, 6) == 0 ? SHED_COOKIES : SHED_NONE;
 	tcp_shed(w->host[1].tcp, level);
 	w->is_harsh |= level != SHED_NONE;
-	return tcp_listen(w->host[1].tcp, &(struct ipaddr){{0}}, PORT, on_accept, w);
+	return tcp_listen(w->host[1].tcp, TCP_SIDE_ANY, PORT, on_accept, w);
 }
 
 static void
