@@ -104,6 +104,7 @@ struct pkt_conn {
 	uint32_t win; // field that the script's segments carry
 	uint32_t our_wscale, their_wscale, our_mss;
 	uint32_t last_tsval;
+	uint32_t ts_ahead; // of the script's automatic timestamps, since it gave one itself
 	bool has_their_edge, has_ack;
 	uint32_t our_edge;   // the farthest that the script ever permitted
 	uint32_t their_edge; // the appliance's window
@@ -166,6 +167,7 @@ struct pkt_out { // a segment to be sent
 };
 uint32_t wire_tcp(uint8_t *frame, uint32_t size, const struct pkt_out *o);
 uint32_t wire_icmp(uint8_t *frame, const struct pkt_out *o, uint8_t type, uint8_t code, uint32_t mtu);
+uint32_t wire_arp_request(uint8_t *frame, const struct pkt_out *o);
 uint32_t wire_arp_reply(uint8_t *frame, const uint8_t *request, const uint8_t mac[6]);
 uint32_t wire_nd_reply(uint8_t *frame, const uint8_t *request, uint32_t n, const uint8_t mac[6]);
 // NULL: fine; else what is wrong with the frame.
@@ -199,6 +201,7 @@ conn_has(const struct pkt_conn *k, uint32_t option) // agreed on
 {
 	return (k->offered & k->theirs & option) != 0;
 }
+void seg_cut_fin(struct pkt_conn *k); // the first one's FIN becomes a segment of its own
 bool seg_is_bare(const struct pkt_seg *s);
 void seg_text(const struct pkt_conn *k, const struct pkt_seg *s, char *out, uint32_t size);
 void segspec_text(const struct pkt_segspec *s, char *out, uint32_t size);

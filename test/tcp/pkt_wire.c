@@ -197,6 +197,23 @@ wire_arp_reply(uint8_t *f, const uint8_t *q, const uint8_t mac[6])
 	return 42;
 }
 
+// Who has o->dst? It tells the appliance where o->src is.
+uint32_t
+wire_arp_request(uint8_t *f, const struct pkt_out *o)
+{
+	static const uint8_t start[8] = {0, 1, 8, 0, 6, 4, 0, 1};
+
+	memset(f, 0xff, 6);
+	memcpy(f + 6, o->src_mac, 6);
+	put16(f + 12, 0x0806);
+	memcpy(f + 14, start, 8);
+	memcpy(f + 22, o->src_mac, 6);
+	put32(f + 28, o->src);
+	memset(f + 32, 0, 6);
+	put32(f + 38, o->dst);
+	return 42;
+}
+
 // A neighbour solicitation that is no duplicate address detection gets its advertisement.
 uint32_t
 wire_nd_reply(uint8_t *f, const uint8_t *q, uint32_t n, const uint8_t mac[6])

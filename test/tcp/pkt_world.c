@@ -268,6 +268,24 @@ conn_pop(struct pkt_conn *k)
 	k->count--;
 }
 
+void
+seg_cut_fin(struct pkt_conn *k)
+{
+	struct pkt_seg fin = k->queue[k->head];
+
+	CHECK(k->count > 0 && (fin.flags & FIN) && fin.len > 0);
+	if (k->count == PKT_QUEUE)
+		return;
+	k->queue[k->head].flags &= ~(uint32_t)FIN;
+	fin.seq += fin.len;
+	fin.len = 0;
+	struct pkt_seg first = k->queue[k->head];
+	k->queue[k->head] = fin;
+	k->head = (k->head + PKT_QUEUE - 1) % PKT_QUEUE;
+	k->queue[k->head] = first;
+	k->count++;
+}
+
 struct pkt_seg *
 conn_next(struct world *w, struct pkt_conn *k, uint64_t us)
 {
@@ -303,8 +321,10 @@ options_build(struct world *w, struct pkt_conn *k, const struct pkt_optspec *o, 
 		p[n++] = (uint8_t)o->wscale.lo;
 	}
 	if (o->want & OPT_TS) {
-		uint32_t v[2] = {(uint32_t)o->tsval.lo + (o->tsval.is_any ? clock : 0),
+		uint32_t v[2] = {(uint32_t)o->tsval.lo + (o->tsval.is_any ? clock + k->ts_ahead : 0),
 				 (uint32_t)o->tsecr.lo + (o->tsecr.is_any ? k->last_tsval : 0)};
+		if (!o->tsval.is_any)
+			k->ts_ahead = v[0] - clock;
 		p[n++] = 8;
 		p[n++] = 10;
 		for (uint32_t i = 0; i < 8; i++)
@@ -644,6 +664,12 @@ world_open(struct world *w)
 	w->is_open = true;
 	for (uint32_t i = 0; i < PKT_CONNS; i++)
 		conn_init(&w->conn[SIDE_C][i], SIDE_C, i);
+	if (w->arp_on[SIDE_C]) {
+		uint8_t frame[64];
+		struct pkt_out o = {.src = TEST_CLIENT_IP, .dst = TEST_OUTSIDE_IP};
+		memcpy(o.src_mac, vnet_port(w->link[SIDE_C], VNET_A)->mac, 6);
+		world_frame(w, SIDE_C, frame, wire_arp_request(frame, &o));
+	}
 	world_pass(w, 100000); // the first health check
 	w->event_us = w->now_us;
 	w->counters_start = w->counters;
