@@ -252,7 +252,7 @@ hear(struct world *w, struct pkt_conn *k, const char *prefix)
 }
 
 static void
-relay_open(struct world *w, struct pkt_conn *c, struct pkt_conn *b)
+relay_rcpt(struct world *w, struct pkt_conn *c)
 {
 	macro_handshake(w, c, NULL);
 	hear(w, c, "220");
@@ -261,6 +261,12 @@ relay_open(struct world *w, struct pkt_conn *c, struct pkt_conn *b)
 	say(w, c, "MAIL FROM:<alice@example.com>\r\n");
 	hear(w, c, "250");
 	say(w, c, "RCPT TO:<bob@example.net>\r\n");
+}
+
+static void
+relay_open(struct world *w, struct pkt_conn *c, struct pkt_conn *b)
+{
+	relay_rcpt(w, c);
 	if (!w->failed)
 		macro_handshake(w, b, NULL);
 	say(w, b, "220 backend\r\n");
@@ -273,7 +279,7 @@ relay_open(struct world *w, struct pkt_conn *c, struct pkt_conn *b)
 	hear(w, c, "354");
 }
 
-// open: up to the client's 354. stream: and the message's header has gone through to the backend.
+// rcpt: the first RCPT has been sent, so that the appliance turns to the backend. open: up to the client's 354. stream: and the message's header has gone through to the backend.
 // finish: its end, and the backend's 250.
 void
 macro_relay(struct world *w, const char *how)
@@ -286,6 +292,10 @@ macro_relay(struct world *w, const char *how)
 		(void)macro_drain(w, b);
 		say(w, b, "250 2.0.0 taken\r\n");
 		hear(w, c, "250 2.0.0 taken");
+		return;
+	}
+	if (strcmp(how, "rcpt") == 0) {
+		relay_rcpt(w, c);
 		return;
 	}
 	relay_open(w, c, b);

@@ -281,14 +281,11 @@ do_quiet(struct world *w, struct cursor *c)
 		usage(w, "quiet SECONDS [C|B|C1..]");
 		return;
 	}
-	for (uint32_t i = 0; i < 2 * PKT_CONNS; i++) {
-		struct pkt_conn *k = &w->conn[i / PKT_CONNS][i % PKT_CONNS];
-		while (!w->is_exact && conn_head(k) != NULL && seg_is_bare(conn_head(k)))
-			conn_pop(k);
-	}
 	world_pass(w, us);
 	for (uint32_t i = 0; i < 2 * PKT_CONNS && !w->failed; i++) {
 		struct pkt_conn *k = &w->conn[i / PKT_CONNS][i % PKT_CONNS];
+		while (!w->is_exact && conn_head(k) != NULL && seg_is_bare(conn_head(k)))
+			conn_pop(k);
 		struct pkt_seg *g = conn_head(k);
 		if (g == NULL || (only != NULL && only != k))
 			continue;
@@ -440,9 +437,9 @@ do_line(struct world *w, char *line)
 		do_quiet(w, &c);
 	} else if (cursor_is(&c, "relay")) {
 		if (!cursor_word(&c, word, sizeof(word)) ||
-		    (strcmp(word, "open") != 0 && strcmp(word, "stream") != 0 &&
+		    (strcmp(word, "rcpt") != 0 && strcmp(word, "open") != 0 && strcmp(word, "stream") != 0 &&
 		     strcmp(word, "finish") != 0))
-			usage(w, "relay open|stream|finish");
+			usage(w, "relay rcpt|open|stream|finish");
 		else
 			macro_relay(w, word);
 		w->event_us = w->now_us;
