@@ -16,7 +16,7 @@
 static uint32_t
 out_options_syn(const struct tcp_conn *c, uint8_t *p)
 {
-	bool is_answer = c->state == TCPS_SYN_RCVD && !(c->flags & TF_ACTIVE);
+	bool is_answer = c->state == TCPS_SYN_RCVD; // also when two SYNs have crossed
 	uint32_t n = 4;
 
 	p[0] = 2;
@@ -201,7 +201,8 @@ tcp_out_challenge(struct tcp_conn *c)
 bool
 tcp_out_rst(struct tcp_conn *c)
 {
-	if (!out_segment(c, c->snd_max, 0, TCP_RST | TCP_ACK))
+	// Where the peer stands: beyond a window that it has closed it would not believe it.
+	if (!out_segment(c, out_seq(c), 0, TCP_RST | TCP_ACK))
 		return false;
 	COUNT(c->tcp->counters, TCP_RST_OUT);
 	c->flags &= ~TF_RST_DUE;
