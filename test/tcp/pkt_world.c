@@ -202,6 +202,8 @@ seg_differs(const struct pkt_conn *k, const struct pkt_seg *s, const struct pkt_
 		return "sequence";
 	if (want->has_len && want->len != (int64_t)s->len)
 		return "length";
+	if ((want->flags & FIN) && !want->has_len && !want->has_text && s->len > 0)
+		return "a FIN alone was expected: length";
 	if (want->has_text &&
 	    (want->text_n != s->len || memcmp(want->text, s->data, s->len) != 0))
 		return "bytes";
