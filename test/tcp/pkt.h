@@ -132,6 +132,7 @@ struct world {
 	uint64_t probes_seen;
 	struct pkt_optspec syn[2];
 	uint32_t syn_win[2];
+	uint64_t rtt_us[2]; // what the macros let pass before they answer
 	char *trace[PKT_TRACE_MAX];
 	uint32_t trace_count;
 };
@@ -166,7 +167,8 @@ struct pkt_out { // a segment to be sent
 	const struct pkt_mods *mod;
 };
 uint32_t wire_tcp(uint8_t *frame, uint32_t size, const struct pkt_out *o);
-uint32_t wire_icmp(uint8_t *frame, const struct pkt_out *o, uint8_t type, uint8_t code, uint32_t mtu);
+uint32_t wire_icmp(uint8_t *frame, const struct pkt_out *o, uint8_t type, uint8_t code,
+		   uint32_t mtu);
 uint32_t wire_arp_request(uint8_t *frame, const struct pkt_out *o);
 uint32_t wire_arp_reply(uint8_t *frame, const uint8_t *request, const uint8_t mac[6]);
 uint32_t wire_nd_reply(uint8_t *frame, const uint8_t *request, uint32_t n, const uint8_t mac[6]);
@@ -217,6 +219,7 @@ void macro_send(struct world *w, struct pkt_conn *k, uint32_t n);
 uint32_t macro_fill(struct world *w, struct pkt_conn *k);
 uint32_t macro_drain(struct world *w, struct pkt_conn *k);
 void macro_relay(struct world *w, const char *how);
-// n bytes wait for the backend's window, which opens then: as many full segments as cwnd permits leave.
+// n bytes wait for the backend's window, which opens then: as many full segments as cwnd permits
+// leave.
 void macro_bulk(struct world *w, uint32_t n);
 void macro_auto(struct world *w, struct pkt_conn *k); // health checks

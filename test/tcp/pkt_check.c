@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// pkt_check: what holds for every segment of the appliance, whatever the script says: nothing beyond
-// the peer's window, no window taken back, the same bytes each time that they are sent, timestamps
-// and ACKs that never go back, options only as agreed on.
+// pkt_check: what holds for every segment of the appliance, whatever the script says: nothing
+// beyond the peer's window, no window taken back, the same bytes each time that they are sent,
+// timestamps and ACKs that never go back, options only as agreed on.
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// pkt_macro: the boring parts of a conversation: handshakes, SMTP up to the interesting place, bytes
-// in bulk, health checks. After each of them both sides' numbers begin at 1 again.
+// pkt_macro: the boring parts of a conversation: handshakes, SMTP up to the interesting place,
+// bytes in bulk, health checks. After each of them both sides' numbers begin at 1 again.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +22,17 @@ plain(uint32_t flags)
 	s.mod.sport = s.mod.dport = s.mod.proto = s.mod.vlan = -1;
 	s.flags = flags;
 	return &s;
+}
+
+// A far end is as far as `rtt` says.
+static void
+answer(struct world *w, struct pkt_conn *k, const struct pkt_segspec *s)
+{
+	struct pkt_segspec copy = *s; // health checks use the same one meanwhile
+
+	world_pass(w, w->rtt_us[k->side]);
+	if (!w->failed)
+		conn_send(w, k, &copy);
 }
 
 static void
@@ -68,10 +79,7 @@ macro_handshake(struct world *w, struct pkt_conn *k, struct cursor *c)
 		return;
 	}
 	conn_pop(k);
-	if (k->side == SIDE_B)
-		conn_send(w, k, s);
-	else
-		conn_send(w, k, plain(ACK));
+	answer(w, k, k->side == SIDE_B ? s : plain(ACK));
 	world_settle(w);
 	done(k);
 }
@@ -84,7 +92,7 @@ macro_say(struct world *w, struct pkt_conn *k, const uint8_t *p, uint32_t n)
 	s->has_text = true;
 	s->text_n = n;
 	memcpy(s->text, p, n);
-	conn_send(w, k, s);
+	answer(w, k, s);
 	world_settle(w);
 	done(k);
 }
@@ -145,7 +153,7 @@ macro_hear(struct world *w, struct pkt_conn *k, const char *prefix)
 			   n > 200 ? 200 : (int)n, (const char *)heard);
 		return;
 	}
-	conn_send(w, k, plain(ACK));
+	answer(w, k, plain(ACK));
 	world_settle(w);
 	done(k);
 }
@@ -221,7 +229,7 @@ macro_drain(struct world *w, struct pkt_conn *k)
 			drop_bare(k);
 		}
 		if (n > before) {
-			conn_send(w, k, plain(ACK));
+			answer(w, k, plain(ACK));
 			world_settle(w);
 		} else {
 			if (conn_head(k) != NULL)
@@ -279,8 +287,9 @@ relay_open(struct world *w, struct pkt_conn *c, struct pkt_conn *b)
 	hear(w, c, "354");
 }
 
-// rcpt: the first RCPT has been sent, so that the appliance turns to the backend. open: up to the client's 354. stream: and the message's header has gone through to the backend.
-// finish: its end, and the backend's 250.
+// rcpt: the first RCPT has been sent, so that the appliance turns to the backend. open: up to the
+// client's 354. stream: and the message's header has gone through to the backend. finish: its end,
+// and the backend's 250.
 void
 macro_relay(struct world *w, const char *how)
 {

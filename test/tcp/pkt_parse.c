@@ -323,8 +323,8 @@ parse_range(char *s, struct pkt_segspec *g)
 	}
 	if (!parse_num(s, &g->seq))
 		return false;
-	return !g->has_end || (!g->seq.is_any && g->seq.lo == g->seq.hi &&
-			       g->seq.lo + g->len == g->end);
+	return !g->has_end ||
+	       (!g->seq.is_any && g->seq.lo == g->seq.hi && g->seq.lo + g->len == g->end);
 }
 
 static bool
@@ -347,12 +347,12 @@ parse_mod(struct cursor *c, const char *w, struct pkt_mods *m)
 		int32_t *i;
 		uint32_t *u;
 	} row[] = {
-		{"ttl", &m->ttl, NULL},	    {"fragoff", &m->fragoff, NULL},
+		{"ttl", &m->ttl, NULL},     {"fragoff", &m->fragoff, NULL},
 		{"doff", &m->doff, NULL},   {"iplen", &m->iplen, NULL},
 		{"sport", &m->sport, NULL}, {"dport", &m->dport, NULL},
 		{"proto", &m->proto, NULL}, {"vlan", &m->vlan, NULL},
-		{"pad", NULL, &m->pad},	    {"cut", NULL, &m->cut},
-		{"urg", NULL, &m->urg},	    {"reserved", NULL, &m->reserved},
+		{"pad", NULL, &m->pad},     {"cut", NULL, &m->cut},
+		{"urg", NULL, &m->urg},     {"reserved", NULL, &m->reserved},
 	};
 	struct {
 		const char *name;

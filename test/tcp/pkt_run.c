@@ -4,7 +4,8 @@
 //   pkt_run [-v] [-p PENDING] FILE..   one line a script, then `N passed, N failed[, N skipped]`
 //   pkt_run -x FILE..                  each must fail, and say what its line `# fails: TEXT` says
 //
-// README.md lists the words. PENDING has lines `FILE REASON`: those are skipped. Exit 1: one failed.
+// README.md lists the words. PENDING has lines `FILE REASON`: those are skipped. Exit 1: one
+// failed.
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +53,8 @@ do_expect(struct world *w, struct pkt_conn *k, struct cursor *c, uint64_t from_u
 			g = conn_head(k);
 			differs = seg_differs(k, g, &s);
 		}
-		if (differs == NULL && from_us > 0 && g->at_us + PKT_SLACK_US < w->event_us + from_us)
+		if (differs == NULL && from_us > 0 &&
+		    g->at_us + PKT_SLACK_US < w->event_us + from_us)
 			differs = "too early";
 		if (differs == NULL && g->at_us > limit)
 			differs = "too late";
@@ -326,6 +328,18 @@ do_arp(struct world *w, struct cursor *c)
 	return true;
 }
 
+static bool
+do_rtt(struct world *w, struct cursor *c)
+{
+	uint32_t side = cursor_is(c, "B");
+	char t[32];
+
+	if ((!side && !cursor_is(c, "C")) || !cursor_word(c, t, sizeof(t)) ||
+	    !parse_us(t, &w->rtt_us[side]))
+		world_fail(w, "rtt C|B SECONDS");
+	return true;
+}
+
 // What is said before the worker opens. False: it is none of that.
 static bool
 do_setting(struct world *w, struct cursor *c)
@@ -340,6 +354,8 @@ do_setting(struct world *w, struct cursor *c)
 	}
 	if (cursor_is(c, "arp"))
 		return do_arp(w, c);
+	if (cursor_is(c, "rtt"))
+		return do_rtt(w, c);
 	if (!cursor_is(c, "policy"))
 		return false;
 	if (w->is_open)
@@ -369,8 +385,7 @@ read_time(struct cursor *c, uint64_t *from, uint64_t *to, bool *is_given)
 		return ok;
 	}
 	*tilde = 0;
-	return (tilde == t + 1 || parse_us(t + 1, from)) && parse_us(tilde + 1, to) &&
-	       *from <= *to;
+	return (tilde == t + 1 || parse_us(t + 1, from)) && parse_us(tilde + 1, to) && *from <= *to;
 }
 
 static void
@@ -437,8 +452,8 @@ do_line(struct world *w, char *line)
 		do_quiet(w, &c);
 	} else if (cursor_is(&c, "relay")) {
 		if (!cursor_word(&c, word, sizeof(word)) ||
-		    (strcmp(word, "rcpt") != 0 && strcmp(word, "open") != 0 && strcmp(word, "stream") != 0 &&
-		     strcmp(word, "finish") != 0))
+		    (strcmp(word, "rcpt") != 0 && strcmp(word, "open") != 0 &&
+		     strcmp(word, "stream") != 0 && strcmp(word, "finish") != 0))
 			usage(w, "relay rcpt|open|stream|finish");
 		else
 			macro_relay(w, word);
@@ -487,12 +502,15 @@ check_rest(struct world *w)
 static struct world *
 world_new(const char *file, bool is_verbose)
 {
-	static const char *const base[] = {
-		"machine.chunks 4096",		 "machine.sessions_max 64",
-		"machine.scans_max 16",		 "timeouts.probe_s 3600",
-		"limits.hold_bytes_max 0",	 "server.received_header false",
-		"server.result_header false",	 "server.hostname mx.example.net",
-		"limits.message_bytes_max 16777216"};
+	static const char *const base[] = {"machine.chunks 4096",
+					   "machine.sessions_max 64",
+					   "machine.scans_max 16",
+					   "timeouts.probe_s 3600",
+					   "limits.hold_bytes_max 0",
+					   "server.received_header false",
+					   "server.result_header false",
+					   "server.hostname mx.example.net",
+					   "limits.message_bytes_max 16777216"};
 	struct world *w = calloc(1, sizeof(*w));
 
 	CHECK(w != NULL);

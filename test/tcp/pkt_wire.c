@@ -172,8 +172,8 @@ wire_icmp(uint8_t *f, const struct pkt_out *o, uint8_t type, uint8_t code, uint3
 	put16(t + 2, 0);
 	put32(t + 4, mtu);
 	memcpy(t + 8, o->data, o->len);
-	put16(t + 2, wire_sum(t, 8 + o->len,
-			      o->is_ipv6 ? pseudo_sum(f + 14, proto, 8 + o->len) : 0));
+	put16(t + 2,
+	      wire_sum(t, 8 + o->len, o->is_ipv6 ? pseudo_sum(f + 14, proto, 8 + o->len) : 0));
 	return finish(f, o, t, 8 + o->len);
 }
 
@@ -353,8 +353,8 @@ wire_read(const uint8_t *f, uint32_t n, struct pkt_seg *s)
 		return read_tcp(s, ip, t, total - size);
 	if (proto != 1 && proto != 58)
 		return "neither TCP nor ICMP";
-	if (total - size < 8 || wire_sum(t, total - size,
-					 proto == 58 ? pseudo_sum(ip, 58, total - size) : 0) != 0)
+	if (total - size < 8 ||
+	    wire_sum(t, total - size, proto == 58 ? pseudo_sum(ip, 58, total - size) : 0) != 0)
 		return "bad ICMP checksum";
 	s->is_icmp = true;
 	s->icmp_type = t[0];

@@ -204,8 +204,7 @@ seg_differs(const struct pkt_conn *k, const struct pkt_seg *s, const struct pkt_
 		return "length";
 	if ((want->flags & FIN) && !want->has_len && !want->has_text && s->len > 0)
 		return "a FIN alone was expected: length";
-	if (want->has_text &&
-	    (want->text_n != s->len || memcmp(want->text, s->data, s->len) != 0))
+	if (want->has_text && (want->text_n != s->len || memcmp(want->text, s->data, s->len) != 0))
 		return "bytes";
 	if (want->has_ack && !num_matches(&want->ack, (int32_t)(s->ack - k->base_out)))
 		return "ack";
@@ -323,7 +322,8 @@ options_build(struct world *w, struct pkt_conn *k, const struct pkt_optspec *o, 
 		p[n++] = (uint8_t)o->wscale.lo;
 	}
 	if (o->want & OPT_TS) {
-		uint32_t v[2] = {(uint32_t)o->tsval.lo + (o->tsval.is_any ? clock + k->ts_ahead : 0),
+		uint32_t v[2] = {(uint32_t)o->tsval.lo +
+					 (o->tsval.is_any ? clock + k->ts_ahead : 0),
 				 (uint32_t)o->tsecr.lo + (o->tsecr.is_any ? k->last_tsval : 0)};
 		if (!o->tsval.is_any)
 			k->ts_ahead = v[0] - clock;
@@ -350,8 +350,8 @@ options_build(struct world *w, struct pkt_conn *k, const struct pkt_optspec *o, 
 	return n;
 }
 
-// What the connection remembers of a segment of the script. Segments with deliberate mistakes are not
-// remembered.
+// What the connection remembers of a segment of the script. Segments with deliberate mistakes are
+// not remembered.
 static void
 conn_sent(struct pkt_conn *k, const struct pkt_out *o, const struct pkt_optspec *opt)
 {
@@ -378,8 +378,7 @@ conn_sent(struct pkt_conn *k, const struct pkt_out *o, const struct pkt_optspec 
 	if (end - k->snd_nxt < 200000)
 		k->snd_nxt = end;
 	if ((o->flags & (ACK | SYN)) == ACK && k->knows_irs) {
-		uint32_t edge =
-			o->ack + (o->win << (conn_has(k, OPT_WSCALE) ? k->our_wscale : 0));
+		uint32_t edge = o->ack + (o->win << (conn_has(k, OPT_WSCALE) ? k->our_wscale : 0));
 		if ((int32_t)(edge - k->our_edge) > 0)
 			k->our_edge = edge;
 	}
@@ -439,7 +438,7 @@ conn_send(struct world *w, struct pkt_conn *k, const struct pkt_segspec *s)
 	(void)flags_text(o.flags, flags);
 	int32_t seq = (int32_t)(o.seq - k->base_out);
 	world_trace(w, "%10.6f %c%.0u< %s %d:%d(%u) ack %d win %u", (double)w->now_us / 1e6,
-		    "CB"[k->side], k->index, flags, seq, seq + (int32_t)o.len, o.len,
+		    "CB"[k->side], k -> index, flags, seq, seq + (int32_t)o.len, o.len,
 		    (int32_t)(o.ack - k->base_in), o.win);
 	conn_sent(k, &o, &opt);
 	world_frame(w, k->side, frame, n);
@@ -481,7 +480,7 @@ conn_icmp(struct world *w, struct pkt_conn *k, const struct pkt_icmpspec *s)
 	memcpy(o.src_mac, vnet_port(w->link[k->side], VNET_A)->mac, 6);
 	uint32_t n = wire_icmp(frame, &o, (uint8_t)s->type, (uint8_t)s->code, s->mtu);
 	world_trace(w, "%10.6f %c< icmp %d %d mtu %u", (double)w->now_us / 1e6, "CB"[k->side],
-		    s->type, s->code, s->mtu);
+		    s -> type, s -> code, s -> mtu);
 	world_frame(w, k->side, frame, n);
 }
 
@@ -534,8 +533,8 @@ world_segment(struct world *w, enum pkt_side side, const uint8_t *f, uint32_t n)
 	struct pkt_conn *k = conn_of(w, side, &s);
 	why = s.is_icmp ? NULL : check_seg(k, &s);
 	seg_text(k, &s, text, sizeof(text));
-	world_trace(w, "%10.6f %c%.0u> %s%s", (double)w->now_us / 1e6, "CB"[side], k->index, text,
-		    k->is_auto ? " (health check)" : "");
+	world_trace(w, "%10.6f %c%.0u> %s%s", (double)w->now_us / 1e6, "CB"[side], k -> index, text,
+		    k -> is_auto ? " (health check)" : "");
 	if (why != NULL)
 		world_fail(w, "the appliance broke a rule: %s: %s", why, text);
 	if (s.len > 0 || (s.flags & SYN))
