@@ -18,6 +18,7 @@
 #define PKT_DATA_MAX 1500u
 #define PKT_STREAM_MAX (1u << 20)
 #define PKT_TRACE_MAX 20000u
+#define PKT_FLOOD_PORT 50000u // from here on: clients of a flood, whose segments nobody looks at
 #define PKT_SLACK_US 5000u // "at once" and "at exactly" are meant within this
 
 enum pkt_side { SIDE_C, SIDE_B };
@@ -132,6 +133,7 @@ struct world {
 	uint64_t probes_seen;
 	struct pkt_optspec syn[2];
 	uint32_t syn_win[2];
+	uint16_t vlan[2];   // tag of that wire; 0: none
 	uint64_t rtt_us[2]; // what the macros let pass before they answer
 	char *trace[PKT_TRACE_MAX];
 	uint32_t trace_count;
@@ -218,6 +220,7 @@ void macro_hear(struct world *w, struct pkt_conn *k, const char *prefix);
 void macro_send(struct world *w, struct pkt_conn *k, uint32_t n);
 uint32_t macro_fill(struct world *w, struct pkt_conn *k);
 uint32_t macro_drain(struct world *w, struct pkt_conn *k);
+void macro_flood(struct world *w, uint32_t n); // SYNs of clients that never finish
 void macro_relay(struct world *w, const char *how);
 // n bytes wait for the backend's window, which opens then: as many full segments as cwnd permits
 // leave.

@@ -245,6 +245,22 @@ macro_drain(struct world *w, struct pkt_conn *k)
 	return n;
 }
 
+void
+macro_flood(struct world *w, uint32_t n)
+{
+	struct pkt_conn *k = &w->conn[SIDE_C][PKT_CONNS];
+	struct pkt_segspec s = *plain(SYN);
+
+	for (uint32_t i = 0; i < n && !w->failed; i++) {
+		k->our_port = (uint16_t)(PKT_FLOOD_PORT + i % 15000);
+		s.mod.src = TEST_CLIENT_IP + 1 + i / 15000;
+		conn_send(w, k, &s);
+		if (i % 16 == 15)
+			world_settle(w);
+	}
+	world_settle(w);
+}
+
 static void
 say(struct world *w, struct pkt_conn *k, const char *text)
 {

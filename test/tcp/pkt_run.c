@@ -340,6 +340,20 @@ do_rtt(struct world *w, struct cursor *c)
 	return true;
 }
 
+static bool
+do_vlan(struct world *w, struct cursor *c)
+{
+	uint32_t side = cursor_is(c, "B");
+	char t[32];
+	struct pkt_num n = {0};
+
+	if ((!side && !cursor_is(c, "C")) || !cursor_word(c, t, sizeof(t)) || !parse_num(t, &n) ||
+	    n.lo < 1 || n.lo > 4094 || w->is_open)
+		world_fail(w, "vlan C|B TAG, before everything else");
+	w->vlan[side] = (uint16_t)n.lo;
+	return true;
+}
+
 // What is said before the worker opens. False: it is none of that.
 static bool
 do_setting(struct world *w, struct cursor *c)
@@ -356,6 +370,8 @@ do_setting(struct world *w, struct cursor *c)
 		return do_arp(w, c);
 	if (cursor_is(c, "rtt"))
 		return do_rtt(w, c);
+	if (cursor_is(c, "vlan"))
+		return do_vlan(w, c);
 	if (!cursor_is(c, "policy"))
 		return false;
 	if (w->is_open)
@@ -434,6 +450,7 @@ do_line(struct world *w, char *line)
 	struct cursor c = {.p = line};
 	char word[32];
 	uint64_t us;
+	bool is_flood = false;
 
 	if (cursor_at_end(&c) || do_setting(w, &c))
 		return;
@@ -458,10 +475,12 @@ do_line(struct world *w, char *line)
 		else
 			macro_relay(w, word);
 		w->event_us = w->now_us;
-	} else if (cursor_is(&c, "bulk")) {
+	} else if (cursor_is(&c, "bulk") || (is_flood = cursor_is(&c, "flood"))) {
 		struct pkt_num n;
 		if (!cursor_word(&c, word, sizeof(word)) || !parse_num(word, &n))
-			usage(w, "bulk BYTES");
+			usage(w, "bulk BYTES, flood SYNS");
+		else if (is_flood)
+			macro_flood(w, (uint32_t)n.lo);
 		else
 			macro_bulk(w, (uint32_t)n.lo);
 		w->event_us = w->now_us;

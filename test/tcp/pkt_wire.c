@@ -315,12 +315,17 @@ read_tcp(struct pkt_seg *s, const uint8_t *ip, const uint8_t *t, uint32_t n)
 const char *
 wire_read(const uint8_t *f, uint32_t n, struct pkt_seg *s)
 {
-	const uint8_t *ip = f + 14, *t;
+	const uint8_t *ip, *t;
 	uint32_t total, size;
 	uint8_t proto;
 
 	memset(s, 0, offsetof(struct pkt_seg, data));
 	s->quote_n = 0;
+	if (n > 18 && get16(f + 12) == 0x8100) { // the caller looks at the tag
+		f += 4;
+		n -= 4;
+	}
+	ip = f + 14;
 	if (n < 14 + 20)
 		return "too short for IP";
 	if (get16(f + 12) == 0x86dd) {

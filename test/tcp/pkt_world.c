@@ -389,17 +389,20 @@ conn_send(struct world *w, struct pkt_conn *k, const struct pkt_segspec *s)
 {
 	struct pkt_optspec opt = s->opt;
 	uint8_t optb[64], data[sizeof(s->text)], frame[PORT_FRAME_SIZE];
+	struct pkt_mods mod = s->mod;
 	struct pkt_out o = {.src = s->mod.src != 0 ? s->mod.src : far_ip[k->side],
 			    .dst = s->mod.dst != 0 ? s->mod.dst : our_ip[k->side],
-			    .is_ipv6 = w->is_ipv6,
+			    .is_ipv6 = w->is_ipv6 && k->side == SIDE_C,
 			    .sport = (uint16_t)(s->mod.sport >= 0 ? s->mod.sport : k->our_port),
 			    .dport = (uint16_t)(s->mod.dport >= 0 ? s->mod.dport : k->their_port),
 			    .flags = s->flags,
 			    .seq = k->snd_nxt,
 			    .opt = optb,
 			    .data = data,
-			    .mod = &s->mod};
+			    .mod = &mod};
 
+	if (mod.vlan < 0 && w->vlan[k->side] > 0)
+		mod.vlan = w->vlan[k->side];
 	if (s->has_seq)
 		o.seq = (s->seq.is_any ? k->snd_nxt : k->base_out) + (uint32_t)s->seq.lo;
 	else if (s->flags & SYN)
@@ -451,12 +454,14 @@ conn_icmp(struct world *w, struct pkt_conn *k, const struct pkt_icmpspec *s)
 	struct pkt_mods mod = {.ttl = -1, .fragoff = -1, .iplen = -1, .proto = -1, .vlan = -1};
 	struct pkt_out o = {.src = s->src != 0 ? s->src : far_ip[k->side],
 			    .dst = our_ip[k->side],
-			    .is_ipv6 = w->is_ipv6,
+			    .is_ipv6 = w->is_ipv6 && k->side == SIDE_C,
 			    .data = body,
 			    .mod = &mod};
-	uint32_t ip_n = w->is_ipv6 ? 40 : 20;
-	bool is_echo = w->is_ipv6 ? s->type == 128 : s->type == 8;
+	uint32_t ip_n = o.is_ipv6 ? 40 : 20;
+	bool is_echo = o.is_ipv6 ? s->type == 128 : s->type == 8;
 
+	if (w->vlan[k->side] > 0)
+		mod.vlan = w->vlan[k->side];
 	memset(body, 'e', sizeof(body));
 	o.len = s->len;
 	if (!is_echo) {
@@ -499,6 +504,10 @@ conn_of(struct world *w, enum pkt_side side, const struct pkt_seg *s)
 				free_one = k;
 			continue;
 		}
+		if (side == SIDE_C && (i == PKT_CONNS) != (s->dport >= PKT_FLOOD_PORT))
+			continue;
+		if (side == SIDE_C && i == PKT_CONNS)
+			return k;
 		if (side == SIDE_C ? k->our_port == s->dport : k->their_port == s->sport)
 			return k;
 	}
@@ -531,6 +540,8 @@ world_segment(struct world *w, enum pkt_side side, const uint8_t *f, uint32_t n)
 	}
 	s.at_us = w->now_us;
 	struct pkt_conn *k = conn_of(w, side, &s);
+	if (side == SIDE_C && k->index == PKT_CONNS)
+		return;
 	why = s.is_icmp ? NULL : check_seg(k, &s);
 	seg_text(k, &s, text, sizeof(text));
 	world_trace(w, "%10.6f %c%.0u> %s%s", (double)w->now_us / 1e6, "CB"[side], k -> index, text,
@@ -549,12 +560,38 @@ world_segment(struct world *w, enum pkt_side side, const uint8_t *f, uint32_t n)
 }
 
 static void
+world_arp_tagged(struct world *w, enum pkt_side side, const uint8_t *f)
+{
+	uint8_t plain[64], reply[64];
+
+	memcpy(plain, f, 12);
+	memcpy(plain + 12, f + 16, 30);
+	uint32_t n = wire_arp_reply(reply, plain, vnet_port(w->link[side], VNET_A)->mac);
+	if (n == 0)
+		return;
+	memmove(reply + 16, reply + 12, n - 12);
+	memcpy(reply + 12, f + 12, 4);
+	world_frame(w, side, reply, n + 4);
+}
+
+static void
 world_input(struct world *w, enum pkt_side side, const uint8_t *f, uint32_t n)
 {
 	const uint8_t *mac = vnet_port(w->link[side], VNET_A)->mac;
 	uint8_t reply[128];
 	uint32_t len = 0;
-	uint16_t type = n >= 14 ? get16(f + 12) : 0;
+	uint16_t type = n >= 18 ? get16(f + 12) : 0;
+
+	if ((type == 0x8100) != (w->vlan[side] > 0) ||
+	    (type == 0x8100 && (get16(f + 14) & 0xfff) != w->vlan[side]))
+		world_fail(w, "a frame with another VLAN tag");
+	if (type == 0x8100) {
+		if (get16(f + 16) == 0x0806 && n >= 46 && w->arp_on[side])
+			world_arp_tagged(w, side, f);
+		if (get16(f + 16) != 0x0806)
+			world_segment(w, side, f, n);
+		return;
+	}
 
 	if (type == 0x0806) {
 		if (w->arp_on[side] && n >= 42)
@@ -643,6 +680,13 @@ open_parts(struct world *w, struct strbuf *why)
 			.port = vnet_port(w->link[i], VNET_B),
 			.addr_count = 1,
 			.addr = {{.addr = ipaddr_v4(our_ip[i]), .prefix_bits = 120}}};
+		wa.ifaces[i].vlan = w->vlan[i];
+	}
+	if (w->is_ipv6) {
+		struct net_addr *a = &wa.ifaces[SIDE_C].addr[1];
+		CHECK(ipaddr_parse(SPAN_LIT("2001:db8::c000:20a"), &a->addr));
+		a->prefix_bits = 64;
+		wa.ifaces[SIDE_C].addr_count = 2;
 	}
 	w->now_us = vnet_now(w->net);
 	w->worker = worker_open(&wa, w->now_us, why);
@@ -665,13 +709,15 @@ world_open(struct world *w)
 	w->is_open = true;
 	for (uint32_t i = 0; i < PKT_CONNS; i++)
 		conn_init(&w->conn[SIDE_C][i], SIDE_C, i);
-	if (w->arp_on[SIDE_C]) {
+	conn_init(&w->conn[SIDE_C][PKT_CONNS], SIDE_C, PKT_CONNS);
+	if (w->arp_on[SIDE_C] && w->vlan[SIDE_C] == 0) {
 		uint8_t frame[64];
 		struct pkt_out o = {.src = TEST_CLIENT_IP, .dst = TEST_OUTSIDE_IP};
 		memcpy(o.src_mac, vnet_port(w->link[SIDE_C], VNET_A)->mac, 6);
 		world_frame(w, SIDE_C, frame, wire_arp_request(frame, &o));
 	}
-	world_pass(w, 100000); // the first health check
+	// The first health check; with IPv6 duplicate address detection too.
+	world_pass(w, w->is_ipv6 ? 5000000 : 100000);
 	w->event_us = w->now_us;
 	w->counters_start = w->counters;
 	return !w->failed;
