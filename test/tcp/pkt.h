@@ -19,7 +19,7 @@
 #define PKT_STREAM_MAX (1u << 20)
 #define PKT_TRACE_MAX 20000u
 #define PKT_FLOOD_PORT 50000u // from here on: clients of a flood, whose segments nobody looks at
-#define PKT_SLACK_US 5000u // "at once" and "at exactly" are meant within this
+#define PKT_SLACK_US 5000u    // "at once" and "at exactly" are meant within this
 
 enum pkt_side { SIDE_C, SIDE_B };
 

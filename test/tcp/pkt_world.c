@@ -527,6 +527,17 @@ conn_of(struct world *w, enum pkt_side side, const struct pkt_seg *s)
 	return free_one;
 }
 
+static bool
+irs_is_known(const struct world *w, const struct pkt_conn *k)
+{
+	for (uint32_t i = 0; i < 2 * (PKT_CONNS + 1); i++) {
+		const struct pkt_conn *o = &w->conn[i / (PKT_CONNS + 1)][i % (PKT_CONNS + 1)];
+		if (o != k && o->is_used && o->knows_irs && o->irs == k->irs)
+			return true;
+	}
+	return false;
+}
+
 static void
 world_segment(struct world *w, enum pkt_side side, const uint8_t *f, uint32_t n)
 {
@@ -542,7 +553,10 @@ world_segment(struct world *w, enum pkt_side side, const uint8_t *f, uint32_t n)
 	struct pkt_conn *k = conn_of(w, side, &s);
 	if (side == SIDE_C && k->index == PKT_CONNS)
 		return;
+	bool is_first = !k->knows_irs;
 	why = s.is_icmp ? NULL : check_seg(k, &s);
+	if (why == NULL && is_first && k->knows_irs && irs_is_known(w, k))
+		why = "another connection began with this sequence number (RFC 6528)";
 	seg_text(k, &s, text, sizeof(text));
 	world_trace(w, "%10.6f %c%.0u> %s%s", (double)w->now_us / 1e6, "CB"[side], k -> index, text,
 		    k -> is_auto ? " (health check)" : "");
