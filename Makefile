@@ -113,7 +113,8 @@ $(B)/test/fuzz/$(1)_%: $(B)/test/fuzz/$(1)_%.o $(call obj,$(UNIT_AREA_$(1))) $(F
 endef
 $(foreach a,base scan plane,$(eval $(call fuzz_rule,$(a))))
 
-RUNNERS := $(patsubst test/%.c,$(B)/test/%,$(wildcard test/smtp/smtp_run.c test/sim/*.c))
+RUNNERS := $(patsubst test/%.c,$(B)/test/%,$(wildcard test/smtp/smtp_run.c test/tcp/pkt_run.c test/sim/*.c))
+$(B)/test/tcp/pkt_run: $(call obj,$(filter-out %_run.c,$(wildcard test/tcp/pkt_*.c)))
 $(RUNNERS): $(B)/test/%: $(B)/test/%.o $(call obj,$(UNIT_AREA_plane))
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(UNIT_LINK_plane)
 	@echo "  LINK $@"

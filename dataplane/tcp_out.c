@@ -13,18 +13,32 @@
 
 #define OPT_TS_WORD 0x0101080au
 
-// Of our own opens: all that we know (answers to SYNs leave in tcp_embryo.c).
+// Of our own opens: all that we know; when two SYNs have crossed, what the peer's had (answers to
+// clients leave in tcp_embryo.c).
 static uint32_t
 out_options_syn(const struct tcp_conn *c, uint8_t *p)
 {
+	bool is_answer = c->state == TCPS_SYN_RCVD;
+	uint32_t n = 4;
+
 	p[0] = 2;
 	p[1] = 4;
 	store_be16(p + 2, c->adv_mss);
-	store_be32(p + 4, 0x0402080au);
-	store_be32(p + 8, c->tcp->now_ms32 + c->ts_offset);
-	store_be32(p + 12, c->ts_recent);
-	store_be32(p + 16, 0x01030300u | c->rcv_wscale);
-	return 20;
+	if (!is_answer || (c->flags & TF_TS)) {
+		store_be32(p + n, is_answer && !(c->flags & TF_SACK) ? OPT_TS_WORD : 0x0402080au);
+		store_be32(p + n + 4, c->tcp->now_ms32 + c->ts_offset);
+		store_be32(p + n + 8, c->ts_recent);
+		n += 12;
+	} else if (c->flags & TF_SACK) {
+		store_be32(p + n, 0x01010402u);
+		n += 4;
+	}
+	// A peer without window scaling in its SYN gets none (RFC 7323 2.2).
+	if (!is_answer || (c->flags & TF_WSCALE)) {
+		store_be32(p + n, 0x01030300u | c->rcv_wscale);
+		n += 4;
+	}
+	return n;
 }
 
 // Options of all but SYNs, into p; at most `most` bytes. Full data segments have no room for SACK
@@ -188,7 +202,8 @@ tcp_out_challenge(struct tcp_conn *c)
 bool
 tcp_out_rst(struct tcp_conn *c)
 {
-	if (!out_segment(c, c->snd_max, 0, TCP_RST | TCP_ACK))
+	// Where the peer stands: beyond a window that it has closed it would not believe it.
+	if (!out_segment(c, out_seq(c), 0, TCP_RST | TCP_ACK))
 		return false;
 	COUNT(c->tcp->counters, TCP_RST_OUT);
 	c->flags &= ~TF_RST_DUE;

@@ -50,6 +50,12 @@ if [ -e test/smtp/smtp_run.c ]; then
 	scripts=(test/smtp/*.mtc)
 	tally_run total "session scripts" 300 "$build/test/smtp/smtp_run" "${scripts[@]}"
 fi
+if [ -e test/tcp/pkt_run.c ]; then
+	scripts=(test/tcp/*.pkt)
+	tally_run total "packet scripts" 300 "$build/test/tcp/pkt_run" "${scripts[@]}"
+	scripts=(test/tcp/self/*.pkt)
+	tally_run total "packet scripts that must fail" 60 "$build/test/tcp/pkt_run" -x "${scripts[@]}"
+fi
 if [ -e test/sim/sim_run.c ]; then
 	tally_run total "simulation" 600 "$build/test/sim/sim_run"
 fi
