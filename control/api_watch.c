@@ -257,16 +257,21 @@ api_session_show(struct api_call *c)
 // --- session capture ---
 
 static void
+capture_undo(struct api_watch *w)
+{
+	pcapng_close(&w->file);
+	(void)remove(w->path);
+}
+
+static void
 capture_end(struct api_call *c)
 {
 	struct api_watch *w = &c->api->watch;
 
 	if (json_is_null(json_object_get(c->data, "session"))) {
 		api_error(c, "there is no session %s", api_arg(c, "session"));
-		if (w->request == c->request) {
-			pcapng_close(&w->file);
-			(void)remove(w->path);
-		}
+		if (w->request == c->request)
+			capture_undo(w);
 		return;
 	}
 	(void)json_object_set_new(c->data, "file", json_string(w->path));
@@ -313,8 +318,8 @@ api_session_capture(struct api_call *c)
 	w->end_ms = a->now_ms + seconds * 1000 + CAPTURE_GRACE_MS;
 	ask(c, &command, capture_end);
 	w->request = c->request;
-	if (c->wait == API_WAIT_NONE)
-		pcapng_close(&w->file);
+	if (c->wait == API_WAIT_NONE) // no worker could be asked
+		capture_undo(w);
 }
 
 static void

@@ -7,7 +7,7 @@
 // begins and ends; the limits are one worker's. Memory: one block at boot, CLIENTS_MAX entries at
 // most; an entry is kept while it has sessions, and its rate until somebody else needs the place.
 // What can go wrong: so many clients have sessions that no entry is free: the session is admitted
-// and not accounted to anybody (CLIENTS_UNTRACKED); the limits of the whole worker still hold.
+// and not accounted to anybody (CLIENT_UNTRACKED); the limits of the whole worker still hold.
 #pragma once
 
 #include "control/base/ipaddr.h"

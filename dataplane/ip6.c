@@ -14,7 +14,6 @@
 #define EXT_HOP_BY_HOP 0u
 #define EXT_ROUTING 43u
 #define EXT_FRAGMENT 44u
-#define EXT_NONE 59u
 #define EXT_DESTINATION 60u
 #define OPTION_PAD1 0u
 #define OPTION_PADN 1u

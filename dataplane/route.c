@@ -193,7 +193,7 @@ rank_nth(const uint32_t *rank, uint32_t count, uint32_t least, uint32_t nth, uin
 		if (rank[k] < least)
 			continue;
 		for (uint32_t j = 0; j < count; j++)
-			before += rank[j] > rank[k] || (rank[j] == rank[k] && j < k);
+			before += j < k ? rank[j] >= rank[k] : rank[j] > rank[k];
 		if (before == nth) {
 			*found = k;
 			return true;

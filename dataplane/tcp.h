@@ -25,7 +25,6 @@
 #include "dataplane/shed.h"
 #include "dataplane/trace.h"
 
-#define TCP_HEADER_MAX 60
 #define TCP_LISTENERS_MAX 16
 #define TCP_SEND_BYTES_MAX (256u << 10) // a connection's send queue, whatever its window
 #define TCP_SEND_BYTES_MOST (4u << 20)  // the same when twice the congestion window asks for more
@@ -98,8 +97,7 @@ struct tcp_settings {
 
 struct tcp_args {
 	uint32_t conns_max;
-	uint32_t embryos_max,
-		waits_max; // half-open and TIME_WAIT records; 0: a quarter of conns_max
+	uint32_t embryos_max, waits_max; // half-open, TIME_WAIT; 0: a quarter of conns_max
 	struct tcp_settings settings;
 	uint64_t seed;      // jitter and local ports
 	uint8_t secret[16]; // ISNs (RFC 6528) and the flow table's hash
@@ -173,7 +171,6 @@ void tcp_conn_abort(struct tcp_conn *c);            // RST now; gone(CLOSED) fol
 // connection closes.
 void tcp_conn_forget(struct tcp_conn *c);
 const struct tcp_path *tcp_conn_path(const struct tcp_conn *c);
-struct tcp *tcp_conn_tcp(struct tcp_conn *c);
 // For people who look at a connection: all but is_backend is filled in.
 void tcp_conn_half(const struct tcp_conn *c, struct trace_half *h);
 uint32_t tcp_conn_trace(const struct tcp_conn *c);         // its newest record, 0: none

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // flood: an attacker: SYNs from forged addresses and garbage, as fast as one core sends them.
 //
-//   flood INTERFACE MAC SERVER_IP PORT SECONDS [MIX]     MIX: percent of the frames that are SYNs
-//   (default 90)
+//   flood INTERFACE MAC SERVER_IP PORT SECONDS [MIX]     MIX: percent that are SYNs; 90
 //
 // Sources are random addresses of 10.0.0.0/8, so every SYN is another stranger. Garbage is: random
 // bytes as a frame, as an IP packet, as a TCP segment with a right checksum to the open port,

@@ -2,13 +2,11 @@
 // steady: honest clients: SMTP sessions that stay open and say NOOP now and then, and measure the
 // answer.
 //
-//   steady SERVER_IP PORT SESSIONS SECONDS [NEW]     NEW: short sessions a second besides (default
-//   0)
+//   steady SERVER_IP PORT SESSIONS SECONDS [NEW]     NEW: short sessions a second besides; 0
 //
 // Every session says NOOP once a second, spread evenly. A session fails when it is closed or reset,
-// when an answer is not 250, or when none comes for 30 s. Prints one line:
-//   sessions N failed N commands N median_us N p99_us N worst_us N new N new_failed N new_median_us
-//   N
+// when an answer is not 250, or when none comes for 30 s. Prints one line, each name with a number:
+//   sessions failed commands median_us p99_us worst_us new new_failed new_median_us
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -61,7 +61,8 @@ Test(plane_clients, prefixes)
 // admits the first.
 Test(plane_clients, rate)
 {
-	const struct client_limits fast = {.rate = 60, .bits4 = 32}, slow = {.rate = 2, .bits4 = 32};
+	const struct client_limits fast = {.rate = 60, .bits4 = 32};
+	const struct client_limits slow = {.rate = 2, .bits4 = 32};
 	struct clients t;
 	uint64_t now = 1000000;
 
