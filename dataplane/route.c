@@ -205,8 +205,7 @@ rank_nth(const uint32_t *rank, uint32_t count, uint32_t least, uint32_t nth, uin
 // The interface with the longest prefix, else the first one with a gateway; on it the addresses
 // whose network has the remote one, or who have the gateway.
 bool
-route_find(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr,
-	   uint16_t *side, uint16_t *mtu)
+route_find(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct tcp_route *out)
 {
 	struct net *n = ctx;
 	uint32_t rank[LOCALS_MAX], best = RANK_NONE, k = 0;
@@ -218,19 +217,19 @@ route_find(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *l
 			for (k = 0; k < count; k++)
 				if (rank[k] > best) {
 					best = rank[k];
-					*side = (uint16_t)i;
+					out->side = (uint16_t)i;
 				}
 		}
 	if (best == RANK_NONE) {
 		COUNT(n->counters, IP_NO_ROUTE);
 		return false;
 	}
-	const struct net_if *i = &n->iface[*side];
-	uint32_t count = ranks_fill(n, *side, raddr, rank);
+	const struct net_if *i = &n->iface[out->side];
+	uint32_t count = ranks_fill(n, out->side, raddr, rank);
 	if (!rank_nth(rank, count, MIN(best, RANK_ON_LINK + 1), nth, &k))
 		return false;
 	bool is_v4 = ipaddr_is_v4(raddr);
-	*laddr = is_v4 ? ipaddr_v4(i->v4[k].addr) : i->v6[k].addr;
-	*mtu = is_v4 ? i->port->mtu : i->mtu6;
+	out->laddr = is_v4 ? ipaddr_v4(i->v4[k].addr) : i->v6[k].addr;
+	out->mtu = is_v4 ? i->port->mtu : i->mtu6;
 	return true;
 }

@@ -69,6 +69,11 @@ struct tcp_user_ops {
 // A client's handshake is complete. Sets *ops and returns the user pointer, or NULL to reset.
 typedef void *(*tcp_accept_fn)(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops);
 
+struct tcp_route { // where an open of ours leaves
+	struct ipaddr laddr;
+	uint16_t side, mtu;
+};
+
 // Calls down: how segments leave, and which local ports come back to this worker.
 struct tcp_net_ops {
 	// Where to write a segment of up to `size` bytes (header and payload); NULL: not now.
@@ -76,10 +81,9 @@ struct tcp_net_ops {
 	// Fills the checksum, sends.
 	void (*seg_put)(void *ctx, const struct tcp_path *path, uint32_t size);
 	bool (*port_is_mine)(void *ctx, const struct tcp_path *path); // RSS of the reply
-	// The nth local address that may speak to raddr (0: the preferred one), its side and the
-	// MTU there; false: no route, or no nth address.
-	bool (*route)(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr,
-		      uint16_t *side, uint16_t *mtu);
+	// The nth local address that may speak to raddr (0: the preferred one); false: no route, or
+	// no nth address.
+	bool (*route)(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct tcp_route *out);
 	// The segment that has just come in (false) or that is being made (true) is of a connection
 	// that is captured; NULL: nobody can have one.
 	void (*capture)(void *ctx, bool is_ours);
