@@ -68,8 +68,8 @@ struct smtp_refusal { // a row of the protocol's own refusals
 };
 extern const struct smtp_refusal smtp_line_too_long;
 
-// Looks for the end of a line from the start of `in`: *taken bytes are done with. What is partial is
-// kept in *buf (NULL: none yet).
+// Looks for the end of a line from the start of `in`: *taken bytes are done with. What is partial
+// is kept in *buf (NULL: none yet).
 must_use enum smtp_frame smtp_line_take(struct smtp_line **buf, struct pool *pool, struct span in,
 					uint32_t *taken, struct span *line);
 void smtp_line_done(struct smtp_line **buf, struct pool *pool); // gives the object back, if any

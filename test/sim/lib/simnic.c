@@ -139,6 +139,7 @@ queue_rx(struct port *p, struct frame *f, uint16_t most)
 	struct frame burst[PORT_BURST];
 	uint16_t count, kept = 0;
 
+	CHECK(most == 0 || f != NULL);
 	do {
 		count = nic->wire->ops->rx(nic->wire, burst, PORT_BURST);
 		for (uint16_t i = 0; i < count; i++)
