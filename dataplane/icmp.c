@@ -80,6 +80,7 @@ icmp_error(struct net *n, uint32_t iface, struct span quote, struct tcp_error *e
 	struct tcp_path path = {.side = (uint16_t)iface};
 	uint32_t size;
 
+	CHECK(iface < n->iface_count);
 	if (!quote_read(&n->iface[iface], quote, &path, &size) || quote.n < size + ICMP_QUOTE_TCP) {
 		COUNT(n->counters, ICMP_ERROR_BAD);
 		return;

@@ -63,6 +63,7 @@ report_send(struct net *n, uint32_t iface)
 void
 mld_run(struct net *n, uint32_t iface)
 {
+	CHECK(iface < n->iface_count);
 	struct net_if *i = &n->iface[iface];
 
 	if (i->joins == 0 && !i->is_queried)
@@ -79,6 +80,7 @@ mld_input(struct net *n, const struct ip6_in *in)
 {
 	struct ipaddr src;
 
+	CHECK(in->eth->iface < n->iface_count);
 	memcpy(src.b, in->ip + 8, 16);
 	if (in->body.n < 24 || in->ip[7] != 1 || !ip6_is_link_local(&src))
 		return false;

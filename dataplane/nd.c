@@ -171,6 +171,7 @@ nd_send(struct net *n, uint32_t iface, const struct nd_out *o)
 void
 nd_ask(struct net *n, uint32_t iface, const struct ipaddr *addr, const uint8_t *mac)
 {
+	CHECK(iface < n->iface_count);
 	const struct net_local6 *from = nd_speaker(&n->iface[iface]);
 
 	if (from == NULL)
@@ -427,6 +428,7 @@ router_input(struct net *n, const struct ip6_in *in)
 void
 nd_input(struct net *n, const struct ip6_in *in)
 {
+	CHECK(in->eth->iface < n->iface_count);
 	bool is_sound = in->ip[7] == ND_HOP_LIMIT && in->body.p[1] == 0 && !in->has_fragment &&
 			memcmp(in->eth->src, n->iface[in->eth->iface].port->mac, 6) != 0;
 
@@ -456,6 +458,7 @@ nd_input(struct net *n, const struct ip6_in *in)
 void
 nd_run(struct net *n, uint32_t iface)
 {
+	CHECK(iface < n->iface_count);
 	struct net_if *i = &n->iface[iface];
 
 	mld_run(n, iface); // before the first solicitation, so that answers reach us
