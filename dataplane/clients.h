@@ -35,6 +35,8 @@ struct clients {
 must_use bool clients_init(struct clients *t, struct mem_source *m, uint32_t sessions_max,
 			   struct siphash_key key);
 void clients_fini(struct clients *t);
+// Is there any limit? Else nobody need be entered.
+bool clients_are_limited(const struct client_limits *l);
 // A session begins. *client is for clients_leave; CLIENT_NONE when it is refused or not accounted.
 must_use enum client_result clients_enter(struct clients *t, const struct ipaddr *addr,
 					  const struct client_limits *l, uint64_t now_us,
