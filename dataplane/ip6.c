@@ -18,12 +18,6 @@
 #define OPTION_PAD1 0u
 #define OPTION_PADN 1u
 
-bool
-ip6_is_link_local(const struct ipaddr *a)
-{
-	return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
-}
-
 struct net_local6 *
 ip6_local(struct net_if *i, const uint8_t addr[16])
 {

@@ -232,7 +232,6 @@ void icmp_input(struct net *n, const struct eth_in *in, struct span icmp);
 // An error with `quote`, the beginning of a packet of ours, on its way to tcp_error.
 void icmp_error(struct net *n, uint32_t iface, struct span quote, struct tcp_error *e);
 
-bool ip6_is_link_local(const struct ipaddr *a);
 struct net_local6 *ip6_local(struct net_if *i, const uint8_t addr[16]);
 void ip6_input(struct net *n, const struct eth_in *in);
 // Fills the header; the checksum of what follows comes from ip6_sum.

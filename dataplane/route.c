@@ -60,7 +60,7 @@ hop4(const struct net_if *i, const struct tcp_path *path)
 bool
 route_is_on_link6(const struct net *n, const struct net_if *i, const struct ipaddr *a)
 {
-	if (ip6_is_link_local(a))
+	if (ipaddr_is_link_local(a))
 		return true;
 	for (uint32_t k = 0; k < i->v6_count; k++)
 		if (prefix_has(&i->v6[k].addr, i->v6[k].prefix_bits, a))
@@ -142,7 +142,7 @@ rank6(struct net *n, uint32_t iface, uint32_t k, const struct ipaddr *raddr)
 	const struct net_if *i = &n->iface[iface];
 	const struct net_local6 *l = &i->v6[k];
 
-	if (l->state != LOCAL_READY || ip6_is_link_local(&l->addr))
+	if (l->state != LOCAL_READY || ipaddr_is_link_local(&l->addr))
 		return RANK_NONE;
 	if (prefix_has(&l->addr, l->prefix_bits, raddr))
 		return RANK_ON_LINK + l->prefix_bits;
@@ -170,18 +170,15 @@ ranks_fill(struct net *n, uint32_t iface, const struct ipaddr *raddr, uint32_t r
 static bool
 is_reachable(const struct net *n, const struct ipaddr *a)
 {
-	if (net_is_ours(n, a))
+	if (net_is_ours(n, a) || !ipaddr_is_unicast(a) || ipaddr_is_link_local(a))
 		return false;
-	if (ipaddr_is_v4(a)) {
-		uint32_t to = ipaddr_to_v4(a);
-		for (uint32_t i = 0; i < n->iface_count; i++)
-			for (uint32_t k = 0; k < n->iface[i].v4_count; k++)
-				if (ip_is_edge(&n->iface[i].v4[k], to))
-					return false;
-		return to >> 24 != 0 && to >> 24 != 127 && to < 0xe0000000u;
-	}
-	static const uint8_t zero[12];
-	return a->b[0] != 0xff && !ip6_is_link_local(a) && memcmp(a->b, zero, 12) != 0;
+	if (!ipaddr_is_v4(a))
+		return true;
+	for (uint32_t i = 0; i < n->iface_count; i++)
+		for (uint32_t k = 0; k < n->iface[i].v4_count; k++)
+			if (ip_is_edge(&n->iface[i].v4[k], ipaddr_to_v4(a)))
+				return false;
+	return true;
 }
 
 // The nth of those ranked at least `least`, the highest first, then as configured.
