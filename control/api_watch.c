@@ -9,7 +9,7 @@
 #include "control/abi/trace.h"
 #include "control/oplog.h"
 
-#define TRACE_ROWS_MAX 4096u // of one session; a worker that tells more is not listened to
+#define TRACE_ROWS_MAX 1024u // of one session: four times what a worker tells at once
 #define CAPTURE_S_DEFAULT 60u
 #define CAPTURE_GRACE_MS 1000u // frames may still be in the ring when the time is over
 

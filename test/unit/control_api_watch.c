@@ -209,6 +209,15 @@ Test(control_api_watch, anomalies)
 	o = asked(b, "{\"noun\":\"trace\",\"verb\":\"show\",\"args\":{\"session\":\"abd\"}}");
 	assert_exit(o, 1);
 	json_decref(o);
+	// However much is told of one session: no more is kept than anybody could want.
+	for (uint32_t i = 0; i < 1000; i++)
+		trace_send(b, 0);
+	turns(b, 3);
+	o = asked(b, "{\"noun\":\"trace\",\"verb\":\"show\",\"args\":{\"session\":\"abc\"},"
+		     "\"json\":true}");
+	cr_assert_leq(json_array_size(json_object_get(json_object_get(o, "data"), "trace")), 1100);
+	cr_assert_geq(json_array_size(json_object_get(json_object_get(o, "data"), "trace")), 1000);
+	json_decref(o);
 	// Only the last ones are kept.
 	for (uint32_t i = 0; i < 2 * API_ANOMALIES_MAX; i++) {
 		struct logrec r;
