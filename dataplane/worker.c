@@ -243,6 +243,7 @@ worker_open(const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 		return NULL;
 	}
 	counter_add(&w->counters->chunks_cap, chunks - w->counters->chunks_cap);
+	counter_add(&w->counters->shed_level, 0 - w->counters->shed_level); // an earlier life's
 	if (w->state != NULL) {
 		w->state->cpu = a->cpu;
 		w->state->node = a->node;
@@ -381,6 +382,7 @@ take_stock(struct worker *w, uint64_t now_us)
 	if (w->shed.level > before)
 		counter_add(&w->counters->v[raised[w->shed.cause]], 1);
 	counter_add(&w->counters->shed_level, w->shed.level - w->counters->shed_level);
+	counter_add(&w->counters->shed_cause, w->shed.cause - w->counters->shed_cause);
 	tcp_shed(w->tcp, w->shed.level);
 	smtp_shed(w->smtp, w->shed.level);
 }

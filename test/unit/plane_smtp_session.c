@@ -497,6 +497,24 @@ count_of(enum counter id)
 	return counter_read(&w.a->counters->v[id]);
 }
 
+// A server that has not answered yet is asked again soon: our own IPv6 address may not be in use
+// yet. Later, every 5 s.
+Test(smtp_session, first_probes_come_soon)
+{
+	static const uint32_t after_s[] = {0, 1, 2, 3, 8, 13};
+	open_appliance(false);
+	uint64_t begin_us = w.a->now_us;
+	for (uint32_t i = 0; i < ARRAY_LEN(after_s); i++) {
+		uint64_t due_us = begin_us + after_s[i] * SECOND;
+		while (appliance_step(w.a, due_us - SECOND / 10))
+			;
+		cr_assert_eq(count_of(COUNTER_BACKEND_PROBES), i, "too soon: %u s", after_s[i]);
+		while (appliance_step(w.a, due_us + SECOND / 10))
+			;
+		cr_assert_eq(count_of(COUNTER_BACKEND_PROBES), i + 1, "at %u s", after_s[i]);
+	}
+}
+
 // A message that we refuse by a limit is no failure of the backend; one that the backend refuses
 // is, and what it never got is not in the log.
 Test(smtp_session, refusals_name_their_cause)
