@@ -31,7 +31,8 @@ loop_hist_us(const struct loop_hist *h, uint32_t permille)
 	if (total == 0)
 		return 0;
 	// Divided first: the numbers may be any.
-	uint64_t want = total / 1000 * permille + total % 1000 * permille / 1000;
+	uint64_t rest = 1000 - permille;
+	uint64_t want = total - (total / 1000 * rest + total % 1000 * rest / 1000);
 	for (uint32_t i = 0; i < last; i++) {
 		seen += h->turns[i];
 		if (seen >= want && seen > 0)

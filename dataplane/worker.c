@@ -229,10 +229,7 @@ worker_open(const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 	w->has_chunks = chunk_pool_init(&w->chunks, w->mem, chunks);
 	if (!w->has_chunks || !trace_init(&w->trace, w->mem) || !open_network(w, a) ||
 	    !open_scanner(w, a)) {
-		strbuf_addf(
-			why,
-			"no memory for worker %u: lower machine.chunks, sessions_max or scans_max",
-			w->index);
+		strbuf_add_str(why, "no memory: lower machine.chunks, sessions_max or scans_max");
 		worker_close(&w);
 		return NULL;
 	}
