@@ -365,6 +365,8 @@ take_stock(struct worker *w, uint64_t now_us)
 	enum shed_level before = w->shed.level;
 
 	w->stock_us = now_us;
+	if (!w->was_busy) // a core with nothing to do is not pressed, whatever came before
+		w->loop_us16 -= w->loop_us16 / 16;
 	for (uint32_t i = 0; i < w->iface_count; i++) {
 		struct port *p = w->iface[i].port;
 		if (p->ops->use != NULL)

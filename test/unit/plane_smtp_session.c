@@ -497,6 +497,28 @@ count_of(enum counter id)
 	return counter_read(&w.a->counters->v[id]);
 }
 
+// A slow turn presses the worker; when there is nothing to do any more, that ends, though no turn
+// has work to be measured.
+Test(smtp_session, an_idle_worker_is_not_pressed_by_its_past)
+{
+	open_appliance(true);
+	greet(&w.client[0]);
+	for (int i = 0; i < 100 && w.a->counters->shed_level == SHED_NONE; i++) {
+		cr_assert_gt(endpoint_write(&w.client[0], SPAN_LIT("NOOP\r\n")), 0);
+		for (int turn = 0; turn < 4; turn++) {
+			(void)appliance_step(w.a, w.a->now_us);
+			w.a->now_us += 50000; // so long it took
+		}
+	}
+	cr_assert_gt(w.a->counters->shed_level, SHED_NONE);
+	for (int ms = 0; ms < 2000; ms++) {
+		w.a->now_us += 1000;
+		(void)worker_poll(w.a->worker[0], w.a->now_us, w.a->now_us);
+	}
+	cr_assert_eq(w.a->counters->shed_level, SHED_NONE, "%lu",
+		     (unsigned long)w.a->counters->shed_level);
+}
+
 // A server that has not answered yet is asked again soon: our own IPv6 address may not be in use
 // yet. Later, every 5 s.
 Test(smtp_session, first_probes_come_soon)
