@@ -85,7 +85,9 @@ smtp_hop_fire(struct smtp *s, struct smtp_hop *h)
 		return;
 	COUNT(s->counters, BACKEND_PROBES);
 	if (!smtp_backend_probe(s, h))
-		smtp_hop_failed(s, h, SPAN_LIT("no connection could be opened"));
+		smtp_hop_failed(
+			s, h,
+			SPAN_LIT("no route, no address of ours in use yet, or no connection free"));
 }
 
 static void

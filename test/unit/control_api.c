@@ -510,6 +510,24 @@ Test(control_api, pressure_is_told_in_words)
 	bench_close(b);
 }
 
+// Changes in quick succession are one line, but the last one is told when its time has come.
+Test(control_api, last_state_of_a_backend_is_told)
+{
+	struct bench *b = bench_open();
+	struct events_backend *row = &b->events.backend[0];
+
+	plane_begin(b, 1);
+	backend_send(b, 0, false, 1000000);
+	cr_assert_eq(row->said, EVENTS_DOWN);
+	backend_send(b, 0, true, 1100000);
+	cr_assert_eq(row->said, EVENTS_DOWN, "too soon");
+	row->said_ms -= EVENTS_SAY_MS;
+	turns(b, 1);
+	cr_assert_eq(row->said, EVENTS_UP);
+	plane_end(b);
+	bench_close(b);
+}
+
 // Once found dead, the lock is left alone until there is a new beat: a probe must not hinder a
 // start.
 Test(control_api, lock_of_a_dead_dataplane_is_left_alone)
