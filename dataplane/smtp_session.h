@@ -254,6 +254,16 @@ void smtp_log_raw(struct smtp_session *s, struct logrec *r, enum logrec_kind kin
 void smtp_log_refusal(struct smtp_session *s, enum event ev, const struct verdict *v);
 void smtp_log_message(struct smtp_session *s, enum event ev, enum action action,
 		      const struct verdict *v, const char *evidence);
+// A client that is refused at its own limit, before there is a session.
+struct smtp_refused {
+	const struct tcp_path *path;
+	const struct client_limits *limits;
+	enum client_result why;
+	uint8_t direction;
+	uint32_t count;    // of refusals since the log was told last
+	struct span reply; // with CRLF
+};
+void smtp_log_client(struct smtp *s, const struct smtp_refused *refused);
 void smtp_log_end(struct smtp_session *s);
 void smtp_log_backend(struct smtp *s, const struct smtp_hop *h, struct span name, bool is_down,
 		      struct span why);
