@@ -202,14 +202,9 @@ smtp_accept(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops)
 		no = not_now;
 	}
 	COUNT(s->counters, SESSIONS_REFUSED);
-	*ops = &smtp_refused_ops;
-	if (tcp_conn_write(c, no) != no.n) {
-		tcp_conn_abort(c);
-		return s;
-	}
-	tcp_conn_close(c);
-	tcp_conn_forget(c);
-	return s;
+	if (tcp_conn_write(c, no) == no.n)
+		tcp_conn_forget(c); // it may be gone again: TCP has a limit of those
+	return NULL;
 }
 
 static bool

@@ -171,7 +171,7 @@ void smtp_timer_set(struct smtp *s, struct smtp_timer *t, uint64_t in_ms);
 void smtp_timer_stop(struct smtp *s, struct smtp_timer *t);
 
 // --- smtp_session.c: life, replies ---
-extern const struct tcp_user_ops smtp_session_ops, smtp_refused_ops;
+extern const struct tcp_user_ops smtp_session_ops;
 // NULL: refused. `client` is taken over.
 struct smtp_session *must_use smtp_session_open(struct smtp_listener *l, struct tcp_conn *c,
 						uint32_t client);

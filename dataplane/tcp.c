@@ -73,6 +73,7 @@ tcp_open(const struct tcp_args *a)
 	list_init(&t->blocked);
 	list_init(&t->dead);
 	list_init(&t->drain);
+	list_init(&t->orphans);
 	wheel_init(&t->wheel, 0);
 	t->challenges.s = t->resets.s = UINT64_MAX; // no second has begun
 	if (!open_tables(t, a)) {
@@ -498,6 +499,21 @@ tcp_conn_abort(struct tcp_conn *c)
 		tcp_conn_reset(c, TCP_GONE_CLOSED);
 }
 
+// Who takes his 421 or 221 by never answering would keep a connection and a chunk for a minute, and
+// no limit of SMTP's counts him any more. The oldest is the one that has had time to answer.
+static void
+conn_orphan(struct tcp_conn *c)
+{
+	struct tcp *t = c->tcp;
+
+	list_push_back(&t->orphans, &c->node);
+	if (t->orphans.count <= MAX(t->conns_max / TCP_ORPHANS_SHARE, TCP_ORPHANS_MIN))
+		return;
+	COUNT(t->counters, TCP_ORPHAN_DROPPED);
+	tcp_conn_reset(CONTAINER_OF(list_first(&t->orphans), struct tcp_conn, node),
+		       TCP_GONE_CLOSED);
+}
+
 void
 tcp_conn_forget(struct tcp_conn *c)
 {
@@ -521,6 +537,7 @@ tcp_conn_forget(struct tcp_conn *c)
 		c->idle_ms = tcp_after(c, TCP_FIN_WAIT2_MS);
 	tcp_timer_update(c);
 	tcp_ready(c); // throws away what was queued for the user
+	conn_orphan(c);
 }
 
 const struct tcp_path *

@@ -81,7 +81,7 @@ tcp_conn_die(struct tcp_conn *c, enum tcp_gone why)
 		tcp_conn_unfile(c);
 	wheel_cancel(&t->wheel, &c->timer);
 	if (list_node_is_linked(&c->node))
-		list_remove(&t->drain, &c->node);
+		list_remove(c->state == TCPS_DRAIN ? &t->drain : &t->orphans, &c->node);
 	if (c->flags & TF_READY)
 		list_remove(&t->ready, &c->work);
 	else if (c->flags & TF_BLOCKED)
