@@ -74,6 +74,7 @@ tcp_open(const struct tcp_args *a)
 	list_init(&t->dead);
 	list_init(&t->drain);
 	list_init(&t->orphans);
+	list_init(&t->gaps);
 	wheel_init(&t->wheel, 0);
 	t->challenges.s = t->resets.s = UINT64_MAX; // no second has begun
 	if (!open_tables(t, a)) {
@@ -255,7 +256,7 @@ tcp_run(struct tcp *t, uint64_t now_us, uint32_t most)
 
 		if (embryos < part && waits < part)
 			t->records_ms = t->now_ms;
-		count = embryos + waits;
+		count = embryos + waits + tcp_ooo_shed(t);
 	}
 	if (t->wheel.now_ms >= t->now_ms && t->wheel.due == NULL)
 		return count;
@@ -531,6 +532,7 @@ tcp_conn_forget(struct tcp_conn *c)
 	tcp_conn_close(c);
 	if (c->flags & TF_DEAD)
 		return;
+	tcp_ooo_clear(c); // what it would have been for is gone; the peer repeats what it must
 	c->flags &= ~(TF_RESUME | TF_STARVED);
 	// Nobody above watches it any more: it must end by itself.
 	if (c->state != TCPS_TIME_WAIT && c->state != TCPS_SYN_SENT)

@@ -164,6 +164,8 @@ rcv_ooo(struct tcp_conn *c, uint32_t seq, struct span s)
 	uint32_t room = rcv_free(c), chunks_max = room == 0 ? 0 : room / CHUNK_DATA + RCV_OOO_SPARE;
 	struct tcp_range dup;
 
+	if (c->ops == NULL)
+		return; // nobody will read it
 	switch (tcp_ooo_add(c, (struct tcp_range){seq, seq + s.n}, s.p, chunks_max, &dup)) {
 	case TCP_OOO_KEPT:
 		COUNT(c->tcp->counters, TCP_OUT_OF_ORDER);

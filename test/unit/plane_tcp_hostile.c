@@ -78,3 +78,87 @@ Test(plane_tcp_hostile, an_honest_farewell_is_taken_meanwhile)
 	cr_assert_eq(tcp_wait_count(p.tcp), 1);
 	segpeer_fini(&p);
 }
+
+static void
+one_byte_at(uint32_t seq)
+{
+	segpeer_send(&p, SP_ACK, seq, 1, 65535, "x", 1);
+	segpeer_skip(&p);
+}
+
+// A segment of one byte pins a chunk as long as the gap before it stays.
+Test(plane_tcp_hostile, gaps_that_stay_give_memory_back)
+{
+	uint32_t used = 0;
+
+	for (uint32_t i = 0; i < 6; i++) {
+		client_next();
+		for (uint32_t k = 0; k < 60; k++)
+			one_byte_at(3 + 2 * k);
+		used = MAX(used, p.chunks.pool.used);
+		segpeer_wait(&p, 1000);
+	}
+	cr_assert_gt(used, 200, "the attack has to work at first: %u", used);
+	segpeer_wait(&p, 5000);
+	segpeer_skip(&p);
+	cr_assert_leq(p.chunks.pool.used, 128);
+	cr_assert_gt(segpeer_count(&p, COUNTER_TCP_GAP_SHED), 0);
+	cr_assert_eq(p.user.gones, 0);
+	// What was thrown away comes again, and nothing is lost or mixed up.
+	uint8_t b[200];
+
+	segpeer_pattern(b, 0, sizeof(b));
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, b, sizeof(b));
+	next(SP_ACK, 1, 201, 0);
+	segpeer_fini(&p);
+}
+
+// With memory to spare a gap may stay.
+Test(plane_tcp_hostile, gaps_stay_while_there_is_memory)
+{
+	client_next();
+	for (uint32_t k = 0; k < 40; k++)
+		one_byte_at(3 + 2 * k);
+	uint32_t used = p.chunks.pool.used;
+
+	segpeer_wait(&p, 60000);
+	cr_assert_eq(p.chunks.pool.used, used);
+	segpeer_fini(&p);
+}
+
+// It pours commands and keeps its window shut.
+static uint32_t
+seconds_of_a_pouring_client(enum shed_level level)
+{
+	static uint8_t b[1000];
+	uint32_t seconds = 0;
+
+	client_next();
+	p.user.take_most = 0;
+	cr_assert_eq(tcp_conn_write(p.user.c, SPAN_LIT("250 go on\r\n")), 11);
+	for (uint32_t i = 0; i < 20; i++)
+		segpeer_send(&p, SP_ACK, 1 + i * 1000, 1, 0, b, sizeof(b));
+	tcp_shed(p.tcp, level);
+	for (; p.user.gones == 0 && seconds < 2000; seconds++) {
+		segpeer_wait(&p, 1000);
+		segpeer_skip(&p);
+		if (p.user.gones == 0) // it answers all probes
+			segpeer_send(&p, SP_ACK, 20001, 1, 0, NULL, 0);
+	}
+	return seconds;
+}
+
+Test(plane_tcp_hostile, who_pours_and_does_not_read_goes_first)
+{
+	const struct tcp_settings set = {
+		.window_bytes = 65535, .zero_window_s = 300, .user_s = 300};
+
+	tcp_settings(p.tcp, &set);
+	uint32_t seconds = seconds_of_a_pouring_client(SHED_REFUSE);
+
+	cr_assert(seconds >= 20 && seconds <= 60, "%u", seconds);
+	p.user.gones = 0;
+	seconds = seconds_of_a_pouring_client(SHED_NONE);
+	cr_assert(seconds >= 300, "%u", seconds);
+	segpeer_fini(&p);
+}
