@@ -224,7 +224,8 @@ tcp_rcv_window(struct tcp_conn *c, bool is_syn)
 	uint32_t room = rcv_free(c);
 
 	if (is_syn) { // never scaled
-		room = MIN(room, UINT16_MAX);
+		// Its repetition says the same, though there may be less by now.
+		room = MAX(MIN(room, UINT16_MAX), c->rcv_edge - c->rcv_nxt);
 		c->rcv_edge = c->rcv_nxt + room;
 		return (uint16_t)room;
 	}
