@@ -269,6 +269,7 @@ smtp_open(const struct smtp_args *args, uint64_t now_us, struct strbuf *why)
 	s->now_us = now_us;
 	s->policy[0].use = args->policy;
 	list_init(&s->session_list);
+	list_init(&s->tx_list);
 	wheel_init(&s->wheel, smtp_now_ms(s));
 	for (uint32_t i = 0; i < SMTP_HOPS_MAX; i++) {
 		wheel_node_init(&s->hop[i].timer.node);
