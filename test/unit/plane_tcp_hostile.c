@@ -162,3 +162,53 @@ Test(plane_tcp_hostile, who_pours_and_does_not_read_goes_first)
 	cr_assert(seconds >= 300, "%u", seconds);
 	segpeer_fini(&p);
 }
+
+// The ACK of our FIN on a byte behind the peer's own FIN, into a window that is shut.
+Test(plane_tcp_hostile, bytes_behind_the_fin_end_a_paused_connection)
+{
+	static uint8_t b[1285]; // 51 of them are the window
+	uint32_t at = 1;
+
+	client_next();
+	p.user.take_most = 0;
+	for (; at + sizeof(b) <= 65535; at += sizeof(b))
+		segpeer_send(&p, SP_ACK, at, 1, 65535, b, sizeof(b));
+	segpeer_send(&p, SP_ACK | SP_FIN, at, 1, 65535, b, 65535 - at);
+	cr_assert_eq(p.user.eofs, 0);
+	tcp_conn_close(p.user.c);
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 65536, 2, 65535, "x", 1);
+	segpeer_send(&p, SP_ACK, 65536, 2, 65535, "x", 1); // nobody is there any more
+	cr_assert_eq(p.user.gones, 0);
+	p.user.take_most = UINT32_MAX;
+	tcp_conn_resume(p.user.c);
+	segpeer_work(&p);
+	cr_assert_eq(p.user.received, 65534);
+	cr_assert_eq(p.user.eofs, 1);
+	cr_assert_eq(p.user.gones, 1);
+	segpeer_fini(&p);
+}
+
+// Its user leaves inside recv, with bytes behind a gap and the FIN known already.
+static void
+leave_in_recv(struct segpeer_user *u, const char *call)
+{
+	if (strcmp(call, "recv") == 0)
+		tcp_conn_forget(u->c);
+}
+
+Test(plane_tcp_hostile, user_leaves_while_a_gap_is_filled)
+{
+	client_next();
+	segpeer_send(&p, SP_ACK | SP_FIN, 9, 1, 65535, "end", 3);
+	segpeer_send(&p, SP_ACK, 3, 1, 65535, "cd", 2);
+	p.user.hook = leave_in_recv;
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, "ab", 2);
+	cr_assert_eq(p.chunks.pool.used, 0);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK | SP_FIN, 3, 2, 65535, "cdefghend", 9);
+	segpeer_wait(&p, 61000);
+	cr_assert_eq(tcp_conn_count(p.tcp), 0);
+	segpeer_fini(&p);
+}
