@@ -502,17 +502,26 @@ tcp_conn_abort(struct tcp_conn *c)
 
 // Who takes his 421 or 221 by never answering would keep a connection and a chunk for a minute, and
 // no limit of SMTP's counts him any more. The oldest is the one that has had time to answer.
+static bool
+orphans_are_many(const struct tcp *t)
+{
+	bool is_short = pool_free_count(&t->conns) < t->conns_max / 4 ||
+			pool_free_count(&t->chunks->pool) < t->chunks->pool.cap / 2;
+
+	return is_short &&
+	       t->orphans.count > MAX(t->conns_max / TCP_ORPHANS_SHARE, TCP_ORPHANS_MIN);
+}
+
 static void
 conn_orphan(struct tcp_conn *c)
 {
 	struct tcp *t = c->tcp;
 
 	list_push_back(&t->orphans, &c->node);
-	if (t->orphans.count <= MAX(t->conns_max / TCP_ORPHANS_SHARE, TCP_ORPHANS_MIN))
-		return;
-	COUNT(t->counters, TCP_ORPHAN_DROPPED);
-	tcp_conn_reset(CONTAINER_OF(list_first(&t->orphans), struct tcp_conn, node),
-		       TCP_GONE_CLOSED);
+	for (uint32_t i = 0; i < 2 && orphans_are_many(t); i++) { // two for one: they become fewer
+		COUNT(t->counters, TCP_ORPHAN_DROPPED);
+		tcp_conn_abort(CONTAINER_OF(list_first(&t->orphans), struct tcp_conn, node));
+	}
 }
 
 void
