@@ -219,14 +219,9 @@ smtp_accept(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops)
 		no = not_now;
 	}
 	COUNT(s->counters, SESSIONS_REFUSED);
-	*ops = &smtp_refused_ops;
-	if (tcp_conn_write(c, no) != no.n) {
-		tcp_conn_abort(c);
-		return s;
-	}
-	tcp_conn_close(c);
-	tcp_conn_forget(c);
-	return s;
+	if (tcp_conn_write(c, no) == no.n)
+		tcp_conn_forget(c); // it may be gone again: TCP has a limit of those
+	return NULL;
 }
 
 static bool
@@ -291,6 +286,7 @@ smtp_open(const struct smtp_args *args, uint64_t now_us, struct strbuf *why)
 	s->now_us = now_us;
 	s->policy[0].use = args->policy;
 	list_init(&s->session_list);
+	list_init(&s->tx_list);
 	wheel_init(&s->wheel, smtp_now_ms(s));
 	for (uint32_t i = 0; i < SMTP_HOPS_MAX; i++) {
 		wheel_node_init(&s->hop[i].timer.node);

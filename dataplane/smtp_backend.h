@@ -109,7 +109,8 @@ struct smtp_backend {
 	struct smtp_timer timer;
 	struct smtp_caps caps;
 	uint32_t tx_count;
-	bool is_reused; // has served a transaction before this one
+	uint64_t final_us; // in FINAL: its answer must be there
+	bool is_reused;    // has served a transaction before this one
 	bool is_probe;
 	bool is_refused;                // RST in answer to our SYN
 	bool is_orphan;                 // not READY yet, and whom it was opened for has gone
