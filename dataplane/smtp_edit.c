@@ -43,8 +43,29 @@ date_add(struct strbuf *out, uint64_t unix_s)
 	struct edit_date d = date_of(unix_s);
 	CHECK(d.weekday < 7);
 	CHECK(d.month >= 1 && d.month <= 12);
-	strbuf_addf(out, "%.3s, %u %.3s %04u %02u:%02u:%02u +0000", names + d.weekday * 3, d.day,
-		    months + (d.month - 1) * 3, d.year, d.hour, d.minute, d.second);
+	strbuf_add(out, span_of(names + d.weekday * 3, 3));
+	strbuf_add_str(out, ", ");
+	strbuf_add_u64(out, d.day);
+	strbuf_add_char(out, ' ');
+	strbuf_add(out, span_of(months + (d.month - 1) * 3, 3));
+	strbuf_add_char(out, ' ');
+	strbuf_add_padded(out, d.year, 4);
+	strbuf_add_char(out, ' ');
+	strbuf_add_padded(out, d.hour, 2);
+	strbuf_add_char(out, ':');
+	strbuf_add_padded(out, d.minute, 2);
+	strbuf_add_char(out, ':');
+	strbuf_add_padded(out, d.second, 2);
+	strbuf_add_str(out, " +0000");
+}
+
+// The transaction's name: the session's and which of its transactions it is.
+static void
+id_add(struct strbuf *out, const struct smtp_session *s)
+{
+	strbuf_add_hex64(out, s->ev.id);
+	strbuf_add_char(out, '.');
+	strbuf_add_u64(out, s->tx_count);
 }
 
 // The client's own word in a header: no specials of RFC 5322, so it can neither open a comment nor
@@ -87,17 +108,23 @@ smtp_edit_build(const struct smtp_tx *tx, const char *scl, const char *action, s
 		ipaddr_format(out, &s->ev.client);
 		strbuf_add_str(out, "])\r\n\tby ");
 		strbuf_add(out, policy_text(&tx->policy->view, set->server_hostname));
-		strbuf_addf(out, " with %s\r\n\tid %016llx.%u;\r\n\t",
-			    s->ev.esmtp ? "ESMTP" : "SMTP", (unsigned long long)s->ev.id,
-			    s->tx_count);
+		strbuf_add_str(out, s->ev.esmtp ? " with ESMTP\r\n\tid " : " with SMTP\r\n\tid ");
+		id_add(out, s);
+		strbuf_add_str(out, ";\r\n\t");
 		date_add(out, s->smtp->wall_us / 1000000);
 		strbuf_add_str(out, "\r\n");
 		strbuf_add_str(named, "added Received");
 	}
 	if (set->server_result_header) {
-		strbuf_addf(out, "X-Postern-Result: scl=%s; action=%s%s; session=%016llx.%u\r\n",
-			    scl, action, tx->ev.sender_is_blocked ? "; sender=blocked" : "",
-			    (unsigned long long)s->ev.id, s->tx_count);
+		strbuf_add_str(out, "X-Postern-Result: scl=");
+		strbuf_add_str(out, scl);
+		strbuf_add_str(out, "; action=");
+		strbuf_add_str(out, action);
+		if (tx->ev.sender_is_blocked)
+			strbuf_add_str(out, "; sender=blocked");
+		strbuf_add_str(out, "; session=");
+		id_add(out, s);
+		strbuf_add_str(out, "\r\n");
 		strbuf_add_str(named,
 			       named->len > 0 ? ", X-Postern-Result" : "added X-Postern-Result");
 	}

@@ -43,8 +43,12 @@ log_reply(struct logrec *r, const struct verdict *v)
 	if (v->reply_code == 0)
 		return;
 	strbuf_init(&b, text, sizeof(text));
-	strbuf_addf(&b, "%u %s%s%s", v->reply_code, v->enhanced, v->enhanced[0] != '\0' ? " " : "",
-		    v->text);
+	strbuf_add_u64(&b, v->reply_code);
+	strbuf_add_char(&b, ' ');
+	strbuf_add_str(&b, v->enhanced);
+	if (v->enhanced[0] != '\0')
+		strbuf_add_char(&b, ' ');
+	strbuf_add_str(&b, v->text);
 	log_field(r, LOGREC_REPLY, strbuf_span(&b));
 }
 

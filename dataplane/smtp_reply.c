@@ -8,9 +8,14 @@
 void
 smtp_text_clean(struct strbuf *out, struct span text)
 {
-	for (uint32_t i = 0; i < text.n && !out->truncated; i++) {
-		uint8_t c = text.p[i];
-		strbuf_add_char(out, c >= 0x20 && c <= 0x7e ? (char)c : '?');
+	char part[64];
+	for (uint32_t i = 0; i < text.n && !out->truncated; i += sizeof(part)) {
+		uint32_t n = MIN(text.n - i, (uint32_t)sizeof(part));
+		for (uint32_t k = 0; k < n; k++) {
+			uint8_t c = text.p[i + k];
+			part[k] = c >= 0x20 && c <= 0x7e ? (char)c : '?';
+		}
+		strbuf_add(out, span_of(part, n));
 	}
 }
 

@@ -90,7 +90,8 @@ effect_ehlo(struct smtp_session *s, struct smtp_command *cmd)
 	smtp_reply_set(&r, 250, "", policy_text(&use->view, use->view.settings->server_hostname));
 	struct strbuf b;
 	strbuf_init(&b, r.text + r.len, (uint32_t)sizeof(r.text) - r.len);
-	strbuf_addf(&b, "\nPIPELINING\nSIZE %llu", (unsigned long long)size_max);
+	strbuf_add_str(&b, "\nPIPELINING\nSIZE ");
+	strbuf_add_u64(&b, size_max);
 	r.lines = 3;
 	s->is_eightbit = caps.eightbit;
 	if (caps.eightbit) {

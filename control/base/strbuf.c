@@ -39,33 +39,31 @@ strbuf_add(struct strbuf *b, struct span s)
 }
 
 void
-strbuf_add_str(struct strbuf *b, const char *s)
+strbuf_add_padded(struct strbuf *b, uint64_t v, uint32_t digits)
 {
-	strbuf_add(b, span_str(s));
-}
-
-void
-strbuf_add_char(struct strbuf *b, char c)
-{
-	CHECK(b->len < b->size);
-	if (b->len + 1 == b->size) {
-		b->truncated = true;
-		return;
-	}
-	b->p[b->len++] = c;
-	b->p[b->len] = '\0';
+	char text[20]; // 2^64 - 1 has 20
+	uint32_t at = sizeof(text);
+	CHECK(digits <= sizeof(text));
+	do {
+		text[--at] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v != 0 || sizeof(text) - at < digits);
+	strbuf_add(b, span_of(text + at, sizeof(text) - at));
 }
 
 void
 strbuf_add_u64(struct strbuf *b, uint64_t v)
 {
-	char digits[20]; // 2^64 - 1 has 20
-	uint32_t at = sizeof(digits);
-	do {
-		digits[--at] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v != 0);
-	strbuf_add(b, span_of(digits + at, sizeof(digits) - at));
+	strbuf_add_padded(b, v, 1);
+}
+
+void
+strbuf_add_hex64(struct strbuf *b, uint64_t v)
+{
+	char text[16];
+	for (uint32_t i = 0; i < sizeof(text); i++)
+		text[i] = "0123456789abcdef"[v >> (60 - 4 * i) & 15];
+	strbuf_add(b, span_of(text, sizeof(text)));
 }
 
 void

@@ -18,8 +18,28 @@ struct strbuf {
 void strbuf_init(struct strbuf *b, char *mem, uint32_t size);
 void strbuf_reset(struct strbuf *b);
 void strbuf_add(struct strbuf *b, struct span s);
-void strbuf_add_str(struct strbuf *b, const char *s);
-void strbuf_add_char(struct strbuf *b, char c);
 void strbuf_add_u64(struct strbuf *b, uint64_t v);
+// Zeros in front up to that many digits, 20 at most.
+void strbuf_add_padded(struct strbuf *b, uint64_t v, uint32_t digits);
+void strbuf_add_hex64(struct strbuf *b, uint64_t v); // 16 digits
 void strbuf_addf(struct strbuf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct span strbuf_span(const struct strbuf *b);
+
+// Inline, so that the length of a literal is a constant.
+static inline void
+strbuf_add_str(struct strbuf *b, const char *s)
+{
+	strbuf_add(b, span_str(s));
+}
+
+static inline void
+strbuf_add_char(struct strbuf *b, char c)
+{
+	CHECK(b->len < b->size);
+	if (b->len + 1 == b->size) {
+		b->truncated = true;
+		return;
+	}
+	b->p[b->len++] = c;
+	b->p[b->len] = '\0';
+}
