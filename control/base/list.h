@@ -16,11 +16,48 @@ struct list {
 	uint32_t count;
 };
 
-void list_init(struct list *l);
-void list_node_init(struct list_node *n);
-bool list_node_is_linked(const struct list_node *n);
-void list_push_back(struct list *l, struct list_node *n);
+// Inline because each segment of each connection passes them several times.
+static inline void
+list_node_init(struct list_node *n)
+{
+	n->prev = n;
+	n->next = n;
+}
+
+static inline void
+list_init(struct list *l)
+{
+	list_node_init(&l->head);
+	l->count = 0;
+}
+
+static inline bool
+list_node_is_linked(const struct list_node *n)
+{
+	return n->next != n;
+}
+
 void list_push_front(struct list *l, struct list_node *n);
+
+static inline void
+list_push_back(struct list *l, struct list_node *n)
+{
+	struct list_node *last = l->head.prev;
+
+	CHECK(!list_node_is_linked(n));
+	n->prev = last;
+	n->next = &l->head;
+	last->next = n;
+	l->head.prev = n;
+	l->count++;
+}
+
 void list_remove(struct list *l, struct list_node *n);
-struct list_node *list_first(const struct list *l); // NULL: empty
-struct list_node *list_pop_front(struct list *l);   // NULL: empty
+
+static inline struct list_node *
+list_first(const struct list *l) // NULL: empty
+{
+	return l->head.next == &l->head ? NULL : l->head.next;
+}
+
+struct list_node *list_pop_front(struct list *l); // NULL: empty

@@ -56,6 +56,7 @@ pool_init(struct pool *p, struct mem_source *m, const char *name, uint32_t objec
 	CHECK(object_size <= UINT32_MAX - 15);
 	*p = (struct pool){
 		.stride = (MAX(object_size, 16u) + 15u) & ~15u, .cap = cap, .mem = m, .name = name};
+	p->inverse = UINT64_MAX / p->stride + 1;
 	p->base = mem_get(m, pool_bytes(p), name);
 	if (p->base == NULL)
 		return false;
@@ -127,14 +128,8 @@ pool_index(const struct pool *p, const void *obj)
 	CHECK((const uint8_t *)obj >= p->base);
 	size_t off = (size_t)((const uint8_t *)obj - p->base);
 	CHECK(off < pool_bytes(p));
-	CHECK(off % p->stride == 0);
-	return (uint32_t)(off / p->stride);
-}
-
-void *
-pool_at(const struct pool *p, uint32_t index)
-{
-	CHECK(p->base != NULL);
-	CHECK(index < p->cap);
-	return p->base + (size_t)index * p->stride;
+	// Exact for multiples of the stride, and the second CHECK lets no others pass.
+	size_t index = (size_t)((unsigned __int128)off * p->inverse >> 64);
+	CHECK(index * p->stride == off);
+	return (uint32_t)index;
 }

@@ -12,6 +12,7 @@
 
 struct pool {
 	uint8_t *base;
+	uint64_t inverse;   // 2^64 / stride, rounded up: a division by multiplication
 	uint32_t stride;    // bytes an object, a multiple of 16
 	uint32_t cap;       // objects
 	uint32_t used;      // objects out now
@@ -29,7 +30,14 @@ void pool_fini(struct pool *p);
 void *must_use pool_get(struct pool *p); // contents undefined but for the zero magic; NULL: empty
 void pool_put(struct pool *p, void *obj);
 uint32_t pool_index(const struct pool *p, const void *obj);
-void *pool_at(const struct pool *p, uint32_t index); // any index < cap
+
+static inline void *
+pool_at(const struct pool *p, uint32_t index) // any index < cap
+{
+	CHECK(index < p->cap); // 0 before pool_init
+	return p->base + (size_t)index * p->stride;
+}
+
 static inline uint32_t
 pool_free_count(const struct pool *p)
 {
