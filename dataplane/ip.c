@@ -7,23 +7,25 @@
 typedef uint64_t v2 __attribute__((vector_size(16)));
 
 // 32-bit words are added into 64-bit lanes, so no carry is lost below 16 GB; the fold does the
-// rest. Words are taken as they lie in memory: the one's complement sum does not care (RFC 1071
-// 2B).
+// rest. Whole lanes are added modulo 2^64: without the sum of their high halves, which is known,
+// they are the sum of the low ones. Words are taken as they lie in memory: the one's complement sum
+// does not care (RFC 1071 2B).
 uint64_t
 ip_sum(const uint8_t *p, uint32_t n, uint64_t sum)
 {
-	const v2 low = {0xffffffffu, 0xffffffffu};
-	v2 a = {0, 0}, b = {0, 0};
+	if (n >= 32) { // not headers alone
+		v2 all = {0, 0}, high = {0, 0};
 
-	for (; n >= 32; n -= 32, p += 32) {
-		v2 x, y;
-		memcpy(&x, p, 16);
-		memcpy(&y, p + 16, 16);
-		a += (x & low) + (y & low);
-		b += (x >> 32) + (y >> 32);
+		for (; n >= 32; n -= 32, p += 32) {
+			v2 x, y;
+			memcpy(&x, p, 16);
+			memcpy(&y, p + 16, 16);
+			all += x + y;
+			high += (x >> 32) + (y >> 32);
+		}
+		all += high - (high << 32); // the low halves, and the high ones
+		sum += all[0] + all[1];
 	}
-	a += b;
-	sum += a[0] + a[1];
 	for (; n >= 4; n -= 4, p += 4) {
 		uint32_t w;
 		memcpy(&w, p, 4);
