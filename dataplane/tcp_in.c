@@ -328,7 +328,8 @@ in_conn(struct tcp_conn *c, struct tcp_seg *s)
 	}
 	if (tcp_is_dead(c))
 		return;
-	tcp_timer_update(c);
+	if (!(c->flags & TF_READY)) // else tcp_work does it, when all of this turn is known
+		tcp_timer_update(c);
 	if (c->state == TCPS_FIN_WAIT2 && tcp_is_forgotten(c))
 		tcp_ready(c); // a record will do (tcp_wait.c)
 }

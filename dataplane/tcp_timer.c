@@ -12,6 +12,12 @@ timer_due(const struct tcp_conn *c, uint32_t deadline)
 	return deadline != 0 && (int32_t)(deadline - c->tcp->now_ms32) <= 0;
 }
 
+static inline int64_t
+timer_left(const struct tcp *t, uint32_t deadline)
+{
+	return deadline == 0 ? INT64_MAX : (int32_t)(deadline - t->now_ms32);
+}
+
 uint32_t
 tcp_timer_rto(const struct tcp_conn *c)
 {
@@ -23,15 +29,13 @@ tcp_timer_rto(const struct tcp_conn *c)
 void
 tcp_timer_update(struct tcp_conn *c)
 {
-	const uint32_t d[4] = {c->rtx_ms, c->ack_ms, c->idle_ms, c->fast_ms};
 	struct tcp *t = c->tcp;
-	int64_t best = INT64_MAX;
+	int64_t best = timer_left(t, c->rtx_ms);
 
 	DCHECK(!tcp_is_dead(c));
-	for (uint32_t i = 0; i < 4; i++) {
-		if (d[i] != 0 && (int32_t)(d[i] - t->now_ms32) < best)
-			best = (int32_t)(d[i] - t->now_ms32);
-	}
+	best = MIN(best, timer_left(t, c->ack_ms));
+	best = MIN(best, timer_left(t, c->idle_ms));
+	best = MIN(best, timer_left(t, c->fast_ms));
 	if (best == INT64_MAX)
 		return;
 	uint64_t at = t->now_ms + (uint64_t)MAX(best, 0);
