@@ -24,13 +24,21 @@ bool
 impair_init(struct impair *w, const struct vnet_path *path, uint32_t spare)
 {
 	*w = (struct impair){0};
-	if (path != NULL)
-		w->path = *path;
+	impair_set(w, path != NULL ? path : &(struct vnet_path){0});
 	w->queue_max = w->path.queue_frames > 0 ? w->path.queue_frames : IMPAIR_QUEUE_DEFAULT;
 	w->cap = w->queue_max + spare;
 	w->free = w->first = w->last = SLOT_NONE;
 	w->slot = mem_get(&mem_heap, w->cap * sizeof(struct impair_slot), "frames of a wire");
 	return w->slot != NULL;
+}
+
+void
+impair_set(struct impair *w, const struct vnet_path *p)
+{
+	w->path = *p;
+	w->is_clean = (p->delay_us | p->jitter_us | p->loss_ppm | p->dup_ppm | p->reorder_ppm |
+		       p->corrupt_ppm | p->truncate_ppm | p->rate_kbit | p->burst_ppm | p->mtu |
+		       p->dark_until_us) == 0;
 }
 
 void
@@ -232,6 +240,11 @@ impair_put(struct impair *w, struct frame *f, uint64_t now_us, struct rng *rng)
 	s->len = f->len;
 	f->priv = NULL;
 	w->stats.sent++;
+	if (likely(w->is_clean) && !w->is_burst && w->under_way < w->queue_max) {
+		w->last_us = MAX(w->last_us, now_us);
+		slot_queue(w, i, w->last_us);
+		return;
+	}
 	if (is_lost(w, span_of(s->data, s->len), now_us, rng)) {
 		w->stats.lost++;
 		slot_put(w, i);
@@ -307,6 +320,8 @@ impair_answer(const struct impair *w, struct span frame, uint8_t *out)
 	static const struct ipaddr none;
 	const struct ipaddr *from = &w->path.router;
 
+	if (likely(w->path.mtu == 0))
+		return 0;
 	if (!is_too_big(w, frame) || ipaddr_eq(from, &none) || frame.n < ETH_SIZE + 40)
 		return 0;
 	struct span ip = span_from(frame, ETH_SIZE);

@@ -56,11 +56,13 @@ struct impair {
 	uint64_t line_us; // the line is busy until then
 	uint32_t dropped; // since impair_dropped was asked last
 	bool is_burst;
+	bool is_clean; // the path does nothing to a frame
 };
 
 // spare: frames that receivers and senders hold beyond those under way.
 must_use bool impair_init(struct impair *w, const struct vnet_path *path, uint32_t spare);
 void impair_fini(struct impair *w);
+void impair_set(struct impair *w, const struct vnet_path *path); // but for queue_frames
 bool impair_get(struct impair *w, struct frame *f); // a frame to fill; false: all slots are out
 void impair_put(struct impair *w, struct frame *f, uint64_t now_us, struct rng *rng); // sends it
 uint16_t impair_take(struct impair *w, uint64_t now_us, struct frame *f, uint16_t most);

@@ -202,7 +202,7 @@ void
 vnet_link_set(struct vnet_link *l, enum vnet_end from, const struct vnet_path *p)
 {
 	CHECK(from <= VNET_B);
-	l->way[from].path = *p;
+	impair_set(&l->way[from], p);
 }
 
 void
