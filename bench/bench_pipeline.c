@@ -12,11 +12,14 @@
 #include <string.h>
 
 #include "bench/bench.h"
+#include "bench/share.h"
 #include "test/sim/lib/appliance.h"
 #include "test/sim/lib/smtp_peer.h"
 
 #define PHRASES 500
 #define CONCURRENT 16
+#define SHARE_SIZE 4096u // of the message whose TCP is measured alone
+#define SHARE_COUNT 4000u
 #define STEPS_MAX 200000000ull
 
 static char phrase[PHRASES][64];
@@ -231,6 +234,26 @@ baseline_run(const struct baseline *b, const uint8_t *data, size_t size, uint32_
 	return (double)(bench_cycles() - begin) / count;
 }
 
+// TCP's part of a message that costs `whole` all in all.
+static void
+measure_share(struct bench *b, double whole)
+{
+	double run[BENCH_RUNS];
+	char name[64];
+	struct share *s = share_open();
+
+	(void)share_run(s, SHARE_COUNT / 10);
+	for (uint32_t i = 0; i < BENCH_RUNS; i++) {
+		share_rest(s);
+		(void)share_run(s, CONCURRENT);
+		run[i] = share_run(s, SHARE_COUNT);
+	}
+	share_close(&s);
+	(void)snprintf(name, sizeof(name), "pipeline_tcp_%u", SHARE_SIZE);
+	bench_add(b, name, bench_median(run, BENCH_RUNS), "cycles/message", "the whole message",
+		  whole);
+}
+
 static void
 measure(struct bench *b, const struct baseline *base, size_t size, uint64_t count)
 {
@@ -263,6 +286,8 @@ measure(struct bench *b, const struct baseline *base, size_t size, uint64_t coun
 		  hz / scan_cycles);
 	load_close(&l);
 	free(data);
+	if (size == SHARE_SIZE)
+		measure_share(b, cycles);
 }
 
 // bench_pipeline FILE [SIZE]: one size alone, for a profiler.
