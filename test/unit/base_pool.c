@@ -87,6 +87,24 @@ resident_pages(void)
 	return resident;
 }
 
+Test(pool, index_for_every_stride)
+{
+	for (uint32_t size = 16; size <= 4096; size += size < 512 ? 16 : 272) {
+		struct pool p;
+		cr_assert(pool_init(&p, &mem_heap, "strides", size, 5000));
+		for (uint32_t i = 0; i < p.cap; i++)
+			cr_assert_eq(pool_index(&p, pool_at(&p, i)), i, "size %u", size);
+		pool_fini(&p);
+	}
+}
+
+Test(pool, pointer_into_an_object_traps, .signal = SIGILL)
+{
+	struct pool p;
+	cr_assert(pool_init(&p, &mem_heap, "strides", 48, 100));
+	(void)pool_index(&p, (uint8_t *)pool_at(&p, 7) + 16);
+}
+
 Test(pool, boot_touches_no_pages)
 {
 	struct pool p;

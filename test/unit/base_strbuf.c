@@ -25,6 +25,27 @@ Test(strbuf, builds)
 	cr_assert_str_empty(mem);
 }
 
+Test(strbuf, numbers_of_a_width)
+{
+	char mem[128];
+	struct strbuf b;
+
+	strbuf_init(&b, mem, sizeof(mem));
+	strbuf_add_padded(&b, 7, 2);
+	strbuf_add_char(&b, ' ');
+	strbuf_add_padded(&b, 2026, 2);
+	strbuf_add_char(&b, ' ');
+	strbuf_add_padded(&b, 0, 0);
+	strbuf_add_char(&b, ' ');
+	strbuf_add_padded(&b, 5, 20);
+	strbuf_add_char(&b, ' ');
+	strbuf_add_hex64(&b, 0x0123456789abcdefull);
+	strbuf_add_char(&b, ' ');
+	strbuf_add_hex64(&b, 0);
+	cr_assert_str_eq(mem, "07 2026 0 00000000000000000005 0123456789abcdef 0000000000000000");
+	cr_assert(!b.truncated);
+}
+
 Test(strbuf, cuts_at_every_size)
 {
 	for (uint32_t size = 1; size <= 12; size++) {
