@@ -44,6 +44,7 @@ struct peer { // a connection of one of the two machines
 	struct share *s;
 	struct tcp_conn *conn;
 	uint32_t came, said;
+	bool has_eof;
 };
 
 struct talk { // one message on its way through the relay
@@ -322,8 +323,10 @@ from_recv(void *user, struct tcp_conn *c, struct span in)
 static void
 from_eof(void *user, struct tcp_conn *c)
 {
-	(void)user;
-	tcp_conn_close(c);
+	struct peer *p = user;
+
+	(void)c;
+	p->has_eof = true; // its FIN leaves after its ACK, in a segment of its own
 }
 
 static void
@@ -519,6 +522,9 @@ share_run(struct share *s, uint64_t count)
 			s->started++;
 		}
 		(void)share_step(s, UINT64_MAX);
+		for (uint32_t i = 0; i < TALKS; i++)
+			if (s->from[i].conn != NULL && s->from[i].has_eof)
+				tcp_conn_close(s->from[i].conn);
 	}
 	return (double)(s->cycles - cycles) / (double)count;
 }
