@@ -9,6 +9,7 @@
 //     no:  answer now; the backend gets RSET, or RST where bytes of the message are already there
 //     yes: [backend DATA], edits, body, terminator; its 250, and only that, is the client's
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "dataplane/smtp_session.h"
@@ -426,7 +427,9 @@ relay_send(struct smtp_session *s)
 	CHECK(tx->rcpt_passed > 0);
 	if (tx->ev.scl_is_set) {
 		strbuf_init(&b, scl, sizeof(scl));
-		strbuf_addf(&b, "%d", tx->ev.scl);
+		if (tx->ev.scl < 0)
+			strbuf_add_char(&b, '-');
+		strbuf_add_u64(&b, (uint64_t)abs(tx->ev.scl));
 	}
 	if (!tx->is_cut && !relay_edit(tx, scl, "AcceptMessage"))
 		return false;

@@ -3,19 +3,27 @@
 
 #include "dataplane/smtp_reply.h"
 
+#include <emmintrin.h>
 #include <string.h>
 
 void
 smtp_text_clean(struct strbuf *out, struct span text)
 {
-	char part[64];
-	for (uint32_t i = 0; i < text.n && !out->truncated; i += sizeof(part)) {
-		uint32_t n = MIN(text.n - i, (uint32_t)sizeof(part));
-		for (uint32_t k = 0; k < n; k++) {
-			uint8_t c = text.p[i + k];
-			part[k] = c >= 0x20 && c <= 0x7e ? (char)c : '?';
-		}
-		strbuf_add(out, span_of(part, n));
+	const __m128i low = _mm_set1_epi8(0x20), del = _mm_set1_epi8(0x7f);
+	const __m128i mark = _mm_set1_epi8('?');
+	char part[16];
+	uint32_t i = 0;
+	for (; text.n - i >= sizeof(part) && !out->truncated; i += sizeof(part)) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)(text.p + i));
+		// Bytes above 127 are negative numbers here.
+		__m128i bad = _mm_or_si128(_mm_cmplt_epi8(v, low), _mm_cmpeq_epi8(v, del));
+		v = _mm_or_si128(_mm_andnot_si128(bad, v), _mm_and_si128(bad, mark));
+		_mm_storeu_si128((__m128i *)(void *)part, v);
+		strbuf_add(out, span_of(part, sizeof(part)));
+	}
+	for (; i < text.n && !out->truncated; i++) {
+		uint8_t c = text.p[i];
+		strbuf_add_char(out, c >= 0x20 && c <= 0x7e ? (char)c : '?');
 	}
 }
 

@@ -167,3 +167,25 @@ Test(smtp_reply, enhanced_code_follows_the_code)
 	cr_assert(!smtp_enhanced_is_valid(SPAN_LIT(""), 5));
 	cr_assert(smtp_enhanced_is_valid(SPAN_LIT("5.7.1"), 5));
 }
+
+// Every byte at every place of texts of every length, into room for less too.
+Test(smtp_reply, text_is_printable)
+{
+	for (uint32_t n = 0; n <= 70; n++)
+		for (uint32_t c = 0; c < 256; c++) {
+			uint8_t text[70];
+			char mem[71], want[71];
+			struct strbuf out;
+			uint32_t size = 1 + (n + c) % 71;
+
+			for (uint32_t i = 0; i < n; i++) {
+				text[i] = (uint8_t)(c + i * (n | 1u));
+				want[i] = text[i] >= 0x20 && text[i] <= 0x7e ? (char)text[i] : '?';
+			}
+			strbuf_init(&out, mem, size);
+			smtp_text_clean(&out, span_of(text, n));
+			cr_assert_eq(out.len, MIN(n, size - 1));
+			cr_assert_eq(out.truncated, n > size - 1);
+			cr_assert_arr_eq(mem, want, out.len, "length %u, from byte %u", n, c);
+		}
+}
