@@ -301,8 +301,7 @@ decode_fold(uint8_t *p, uint32_t n, bool *blank)
 		uint32_t other = (uint32_t)_mm_movemask_epi8(is_other);
 		uint32_t all = other | (uint32_t)_mm_movemask_epi8(is_sp);
 		uint32_t drop = all & (all << 1 | *blank), from = 0;
-		uint8_t block[32], kept[32]; // copies are of 16 bytes: too much does no harm
-		uint32_t count = 0;
+		uint8_t block[16];
 
 		*blank = all >> 15 & 1;
 		if ((other | drop) == 0 && o == i) { // as it should be, and where it should be
@@ -319,13 +318,12 @@ decode_fold(uint8_t *p, uint32_t n, bool *blank)
 		for (; drop != 0; drop &= drop - 1) {
 			uint32_t at = (uint32_t)__builtin_ctz(drop);
 
-			memcpy(kept + count, block + from, 16);
-			count += at - from;
+			memcpy(p + o, block + from, at - from);
+			o += at - from;
 			from = at + 1;
 		}
-		memcpy(kept + count, block + from, 16);
-		memcpy(p + o, kept, 16); // o <= i: nothing is written over that was not read
-		o += count + 16 - from;
+		memcpy(p + o, block + from, 16 - from);
+		o += 16 - from;
 	}
 	o += fold_bytes(p + o, p + i, n - i, blank);
 	CHECK(o <= n);
