@@ -99,9 +99,8 @@ sender_is_sane(const struct net_if *i, const struct arp_packet *a)
 	for (uint32_t k = 0; k < i->v4_count; k++) {
 		const struct net_local4 *l = &i->v4[k];
 		bool is_here = ((a->spa ^ l->addr) & l->mask) == 0;
-		if (is_here && l->mask < 0xfffffffeu &&
-		    ((a->spa & ~l->mask) == 0 || (a->spa | l->mask) == ~0u))
-			return false; // the network itself, or its broadcast address
+		if (ip_is_edge(l, a->spa))
+			return false;
 		is_near |= is_here || (l->gateway != 0 && a->spa == l->gateway);
 	}
 	return is_near;

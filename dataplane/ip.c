@@ -85,9 +85,7 @@ source_is_sane(const struct net *n, const struct net_if *i, uint32_t src)
 	if (src >> 24 == 0 || src >> 24 == 127 || src >= 0xe0000000u || net_is_ours(n, &a))
 		return false;
 	for (uint32_t k = 0; k < i->v4_count; k++) {
-		const struct net_local4 *l = &i->v4[k];
-		if (((src ^ l->addr) & l->mask) == 0 && l->mask < 0xfffffffeu &&
-		    ((src & ~l->mask) == 0 || (src | l->mask) == ~0u))
+		if (ip_is_edge(&i->v4[k], src))
 			return false;
 	}
 	return true;

@@ -212,6 +212,13 @@ ip_local(const struct net_if *i, uint32_t addr)
 			return &i->v4[k];
 	return NULL;
 }
+// The number of its network, or its broadcast address: no host has them.
+static inline bool
+ip_is_edge(const struct net_local4 *l, uint32_t addr)
+{
+	return ((addr ^ l->addr) & l->mask) == 0 && l->mask < 0xfffffffeu &&
+	       ((addr & ~l->mask) == 0 || (addr | l->mask) == ~0u);
+}
 void ip_input(struct net *n, const struct eth_in *in);
 void ip_fill(uint8_t *ip, uint32_t src, uint32_t dst, uint8_t proto, uint32_t size);
 // One's complement sum of n bytes, added to `sum`; ip_sum_fold gives the 16 bits as they lie in

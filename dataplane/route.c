@@ -174,6 +174,10 @@ is_reachable(const struct net *n, const struct ipaddr *a)
 		return false;
 	if (ipaddr_is_v4(a)) {
 		uint32_t to = ipaddr_to_v4(a);
+		for (uint32_t i = 0; i < n->iface_count; i++)
+			for (uint32_t k = 0; k < n->iface[i].v4_count; k++)
+				if (ip_is_edge(&n->iface[i].v4[k], to))
+					return false;
 		return to >> 24 != 0 && to >> 24 != 127 && to < 0xe0000000u;
 	}
 	static const uint8_t zero[12];

@@ -98,7 +98,8 @@ struct tcp_settings {
 
 struct tcp_args {
 	uint32_t conns_max;
-	uint32_t embryos_max, waits_max; // half-open and TIME_WAIT records; 0: a quarter of conns_max
+	uint32_t embryos_max,
+		waits_max; // half-open and TIME_WAIT records; 0: a quarter of conns_max
 	struct tcp_settings settings;
 	uint64_t seed;      // jitter and local ports
 	uint8_t secret[16]; // ISNs (RFC 6528) and the flow table's hash
@@ -117,7 +118,7 @@ enum tcp_error_kind {
 	TCP_ERROR_SOFT,    // network or host unreachable, time exceeded (RFC 9293 3.9.2.2)
 	TCP_ERROR_HARD,    // port or protocol unreachable, administratively prohibited
 	TCP_ERROR_TOO_BIG, // needs fragmentation; `mtu` is the next hop's, 0: not said; below 552
-			   // (IPv6: 1280) it counts as that
+			   // it counts as that, and IPv6's below 1280 not at all
 };
 
 struct tcp_error {

@@ -37,6 +37,7 @@
 #define TCP_OPTIONS_MAX 40u
 #define TCP_WSCALE_MAX 14
 #define TCP_MSS_DEFAULT 536u
+#define TCP_MSS_DEFAULT6 1220u
 #define TCP_MSS_MIN 64u // a peer that asks for less gets this: tiny segments are an attack
 #define TCP_MTU_MIN 576u
 #define TCP_RTO_MIN_MS 200u
@@ -322,7 +323,8 @@ void tcp_conn_die(struct tcp_conn *c,
 void tcp_conn_reset(struct tcp_conn *c, enum tcp_gone why); // the same with an RST
 void tcp_conn_free(struct tcp_conn *c);
 uint16_t tcp_mss_for(const struct ipaddr *laddr, uint16_t mtu);
-void tcp_conn_unfile(struct tcp_conn *c); // out of the table
+uint16_t tcp_mss_default(const struct ipaddr *laddr); // of a peer that names none
+void tcp_conn_unfile(struct tcp_conn *c);             // out of the table
 struct tcp_listener *tcp_listener_find(struct tcp *t, const struct tcp_path *path);
 
 // tcp.c

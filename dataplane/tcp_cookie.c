@@ -21,7 +21,7 @@
 
 // Ascending; what a peer asks for is rounded down.
 static const uint16_t cookie_mss[1u << MSS_BITS] = {
-	TCP_MSS_MIN, 256, TCP_MSS_DEFAULT, 1220, 1360, 1440, 1460, 8960};
+	TCP_MSS_MIN, 256, TCP_MSS_DEFAULT, TCP_MSS_DEFAULT6, 1360, 1440, 1460, 8960};
 
 static uint32_t
 cookie_make(const struct tcp *t, const struct tcp_path *path, uint32_t irs, uint32_t step,
@@ -43,7 +43,7 @@ cookie_what(uint32_t mss_index, bool has_ts)
 void
 tcp_cookie_send(struct tcp *t, const struct tcp_path *path, const struct tcp_seg *s)
 {
-	uint32_t mss = s->opts & TCP_OPT_MSS ? s->mss : TCP_MSS_DEFAULT;
+	uint32_t mss = s->opts & TCP_OPT_MSS ? s->mss : tcp_mss_default(&path->laddr);
 	uint32_t index = ARRAY_LEN(cookie_mss) - 1, ts_offset;
 	bool has_ts = s->opts & TCP_OPT_TS;
 	uint8_t scale = tcp_rcv_wscale(t);

@@ -29,7 +29,7 @@ in_window_limit(struct tcp_conn *c)
 void
 tcp_in_syn_options(struct tcp_conn *c, const struct tcp_seg *s)
 {
-	uint32_t mss = s->opts & TCP_OPT_MSS ? s->mss : TCP_MSS_DEFAULT;
+	uint32_t mss = s->opts & TCP_OPT_MSS ? s->mss : tcp_mss_default(&c->path.laddr);
 
 	mss = MAX(MIN(mss, c->adv_mss), TCP_MSS_MIN);
 	if (s->opts & TCP_OPT_TS) {

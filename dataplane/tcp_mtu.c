@@ -124,7 +124,9 @@ tcp_mtu_too_big(struct tcp_conn *c, uint32_t mtu)
 {
 	uint32_t headers = mtu_headers(c), had = c->mss + headers;
 
-	if (mtu == 0) // a router older than RFC 1191
+	if (mtu < MTU_MIN_V6 && !ipaddr_is_v4(&c->path.laddr))
+		return false; // no router may say that (RFC 8201 4)
+	if (mtu == 0)         // a router older than RFC 1191
 		mtu = mtu_step_below(c, had);
 	mtu = MAX(mtu, mtu_min(c));
 	// It must be news, and something must be in flight that is larger than it (RFC 5927 7.2).

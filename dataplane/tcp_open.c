@@ -12,6 +12,12 @@ tcp_mss_for(const struct ipaddr *laddr, uint16_t mtu)
 	return (uint16_t)(MAX(mtu, TCP_MTU_MIN) - headers);
 }
 
+uint16_t
+tcp_mss_default(const struct ipaddr *laddr)
+{
+	return ipaddr_is_v4(laddr) ? TCP_MSS_DEFAULT : TCP_MSS_DEFAULT6;
+}
+
 struct tcp_listener *
 tcp_listener_find(struct tcp *t, const struct tcp_path *path)
 {

@@ -81,7 +81,7 @@ check() { # FILE: prints what is wrong; 1 if anything is
 	for t in $rfcs; do
 		[[ -n ${of_rfc[$t]:-} ]] || wrong "there is no row of RFC $t"
 	done
-	echo "# $rows requirements: ${states[done]:-0} done, ${states[part]:-0} in part, ${states[no]:-0} do not apply"
+	echo "# $rows requirements: ${states[done]:-0} done, ${states[part]:-0} in part, ${states[no]:-0} not done, with the reason"
 	return $bad
 }
 

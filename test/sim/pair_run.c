@@ -303,7 +303,7 @@ world_open(struct world *w, uint64_t seed, const struct seeds_options *o)
 		path[i] = impair_draw(&w->rng, kinds, VNET_START_US);
 		if (has_router)
 			path[i].router = host_addr(o->is_v6, 77);
-		w->is_harsh |= impair_is_harsh(&path[i]) || (path[i].mtu > 0 && !o->pmtu_strict);
+		w->is_harsh |= impair_is_harsh(&path[i]);
 	}
 	w->conns = 1 + rng_below(&w->rng, CONNS_MAX);
 	w->is_small = rng_below(&w->rng, 4) == 0;

@@ -32,7 +32,7 @@
 #define RUN_US (3600ull * 1000000) // virtual time after which a run counts as stuck
 #define DRAIN_US                                                                                   \
 	(400ull * 1000000) // TIME_WAIT, idle backends, unused ARP entries: all is over by then
-#define TURNS_AT_ONCE_MAX 100000u
+#define TURNS_AT_ONCE_MAX 2000000u // a source may write a megabyte byte by byte
 #define PROBE_S "3600"
 #define PROBE_LEAST_US (2000ull * 1000000)
 #define SETTLE_US 4000000ull // IPv6 asks first whether somebody has the address already
@@ -251,7 +251,6 @@ draw_links(struct world *w, struct rng *r, struct vnet_path back[2])
 	kinds |= w->seed % 16 == 5 ? IMPAIR_DRAW_DARK : 0;
 	kinds |= w->seed % 16 == 7 ? IMPAIR_DRAW_MTU : 0;
 	w->with_faults |= (kinds & (IMPAIR_DRAW_BURSTS | IMPAIR_DRAW_DARK)) != 0;
-	w->with_faults |= (kinds & IMPAIR_DRAW_MTU) != 0 && !w->o->pmtu_strict;
 	bool has_router = rng_below(r, 2) == 0;
 	for (uint32_t i = 0; i < 4; i++) {
 		*path[i] = impair_draw(r, kinds, VNET_START_US);

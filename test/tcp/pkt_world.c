@@ -237,7 +237,6 @@ conn_init(struct pkt_conn *k, enum pkt_side side, uint32_t index)
 	k->iss = (side == SIDE_C ? 0xfffff000u : 0xfffff800u) + index * 0x10000;
 	k->base_out = k->snd_nxt = k->iss;
 	k->win = 65535;
-	k->our_mss = 536;
 }
 
 void
@@ -369,6 +368,7 @@ conn_sent(struct pkt_conn *k, const struct pkt_out *o, const struct pkt_optspec 
 		k->offered = opt->want;
 		k->our_wscale = opt->want & OPT_WSCALE ? (uint32_t)opt->wscale.lo : 0;
 		k->our_wscale = k->our_wscale > 14 ? 14 : k->our_wscale;
+		k->our_mss = o->is_ipv6 ? 1220 : 536; // unless it says otherwise (RFC 9293 3.7.1)
 		if (opt->want & OPT_MSS)
 			k->our_mss = (uint32_t)opt->mss.lo;
 		k->our_edge = k->irs + 1 + o->win;

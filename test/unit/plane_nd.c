@@ -370,6 +370,9 @@ Test(nd, routes_give_one_local_address_after_the_other)
 		{FAR, {NULL}},
 		{"10.0.0.1", {NULL}},
 		{US_2, {NULL}},
+		{"10.0.0.255", {NULL}}, // a broadcast address, and the numbers of two networks
+		{"10.0.0.0", {NULL}},
+		{"10.0.0.128", {NULL}},
 		{"224.0.0.1", {NULL}},
 		{"127.0.0.1", {NULL}},
 		{"::1", {NULL}},

@@ -100,6 +100,16 @@ Test(plane_tcp_cookie, missing_mss_means_536)
 	tcp_conn_write(p.user.c, span_of(b, sizeof(b)));
 	segpeer_work(&p);
 	next(SP_ACK, 1, 1, 536);
+	tcp_conn_abort(p.user.c);
+	cr_assert(ipaddr_parse(SPAN_LIT("2001:db8::1"), &p.path.laddr));
+	cr_assert(ipaddr_parse(SPAN_LIT("2001:db8::2"), &p.path.raddr));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	syn(SPAN_NONE);
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	tcp_conn_write(p.user.c, span_of(b, sizeof(b)));
+	segpeer_work(&p);
+	next(SP_ACK, 1, 1, 1220);
 	segpeer_fini(&p);
 }
 

@@ -145,7 +145,12 @@ Test(plane_tcp_mtu, rfc8201_floor_of_ipv6_is_1280)
 	write_bytes(4000);
 	next_data(1, 1440);
 	segpeer_skip(&p);
+	icmp(TCP_ERROR_TOO_BIG, 1, 0);
 	icmp(TCP_ERROR_TOO_BIG, 1, 600);
+	icmp(TCP_ERROR_TOO_BIG, 1, 1279);
+	silence();
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_MTU_REFUSED), 3);
+	icmp(TCP_ERROR_TOO_BIG, 1, 1280);
 	next_data(1, 1220);
 	segpeer_fini(&p);
 }

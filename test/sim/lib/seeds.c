@@ -10,7 +10,7 @@
 static int
 usage(const char *name)
 {
-	(void)fprintf(stderr, "usage: %s [-v] [-6] [-L] [-P] [-s SEED] [-n COUNT]\n", name);
+	(void)fprintf(stderr, "usage: %s [-v] [-4] [-6] [-L] [-s SEED] [-n COUNT]\n", name);
 	return 2;
 }
 
@@ -19,16 +19,17 @@ seeds_main(int argc, char **argv, uint64_t count, seeds_fn run)
 {
 	struct seeds_options o = {0};
 	uint64_t seed = 1, passed = 0, failed = 0;
+	uint32_t family = 0; // 0: by seed, each fourth is IPv6
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "-v") == 0)
 			o.verbose = true;
+		else if (strcmp(argv[i], "-4") == 0)
+			family = 4;
 		else if (strcmp(argv[i], "-6") == 0)
-			o.is_v6 = true;
+			family = 6;
 		else if (strcmp(argv[i], "-L") == 0)
 			o.is_long = true;
-		else if (strcmp(argv[i], "-P") == 0)
-			o.pmtu_strict = true;
 		else if (strcmp(argv[i], "-s") == 0 && i + 1 < argc)
 			seed = strtoull(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "-n") == 0 && i + 1 < argc)
@@ -37,15 +38,15 @@ seeds_main(int argc, char **argv, uint64_t count, seeds_fn run)
 			return usage(argv[0]);
 	}
 	for (uint64_t i = 0; i < count; i++) {
+		o.is_v6 = family == 6 || (family == 0 && (seed + i) % 4 == 0);
 		if (o.verbose)
 			printf("seed %" PRIu64 "\n", seed + i);
 		if (run(seed + i, &o)) {
 			passed++;
 		} else {
 			failed++;
-			printf("    again: %s -v%s%s%s -s %" PRIu64 " -n 1\n", argv[0],
-			       o.is_v6 ? " -6" : "", o.is_long ? " -L" : "",
-			       o.pmtu_strict ? " -P" : "", seed + i);
+			printf("    again: %s -v %s%s -s %" PRIu64 " -n 1\n", argv[0],
+			       o.is_v6 ? "-6" : "-4", o.is_long ? " -L" : "", seed + i);
 		}
 		(void)fflush(stdout);
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // seeds: the command line of programs that run one property over many seeds.
 //
-//   PROGRAM [-v] [-6] [-L] [-P] [-s SEED] [-n COUNT]      last line: "N passed, N failed"
+//   PROGRAM [-v] [-4] [-6] [-L] [-s SEED] [-n COUNT]      last line: "N passed, N failed"
 //
 // Who calls it: main of such a program. Memory: none. A failure prints the seed's reason and the
 // command that runs that seed alone, with a trace (-v).
@@ -10,10 +10,9 @@
 #include "control/base/check.h"
 
 struct seeds_options {
-	bool verbose;     // -v: a trace of each seed
-	bool is_v6;       // -6: the network is IPv6
-	bool is_long;     // -L: more of everything
-	bool pmtu_strict; // -P: what meets an MTU black hole has to get through all the same
+	bool verbose; // -v: a trace of each seed
+	bool is_v6;   // the network is IPv6: each fourth seed; -4: none, -6: all
+	bool is_long; // -L: more of everything
 };
 
 // Runs one seed; false: it failed and has printed why.
