@@ -92,6 +92,7 @@ enum tcp_flag {
 	TF_EOF_DONE = 1u << 13, // the user knows
 	TF_PAUSED = 1u << 14,   // recv took less than it was offered
 	TF_RESUME = 1u << 15,   // tcp_work shall deliver
+	TF_FULL = 1u << 16,     // a segment of `mss` bytes has arrived there: the path takes them
 	TF_RTT = 1u << 17,      // the SYN is being timed
 	TF_PERSIST = 1u << 18,  // rtx_ms is the persist timer
 	TF_STARVED = 1u << 19, // a write found no chunk: `sent` is called when there are some again
