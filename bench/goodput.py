@@ -351,8 +351,8 @@ class Bench:
             self.captures_close()
             said = end(wire)
         if self.args.verbose:
-            print("# %s %s %s seed %d: %.3f s, %d of %d done; wire %s" % (kind, cell.name, load.name, seed, seconds,
-                                                                          done, load.conns, said.strip()), flush=True)
+            print("# %s %s %s seed %d: %.3f s, %d of %d done, %.2f Mbit/s; wire %s" % (
+                kind, cell.name, load.name, seed, seconds, done, load.conns, acked * 8 / seconds / 1e6, said.strip()), flush=True)
         return acked * 8 / seconds / 1e6, done == load.conns
 
     def mail(self, cell):
@@ -468,7 +468,7 @@ def arguments():
     p.add_argument("out")
     p.add_argument("--full", action="store_true")
     p.add_argument("--only", nargs="+", default=[], help="names of conditions")
-    p.add_argument("--loads", nargs="+", choices=[load.name for load in LOADS], default=[load.name for load in LOADS])
+    p.add_argument("--loads", nargs="*", choices=[load.name for load in LOADS], default=[load.name for load in LOADS])
     p.add_argument("--kinds", nargs="+", choices=["rx", "tx", "aa"], default=["rx", "tx"],
                    help="aa: Linux to Linux once more, to see what chance does to a ratio")
     p.add_argument("--runs", type=int)
