@@ -9,6 +9,7 @@
 #include "control/abi/trace.h"
 #include "control/oplog.h"
 
+#define TRACE_ROWS_MAX 1024u // of one session: four times what a worker tells at once
 #define CAPTURE_S_DEFAULT 60u
 #define CAPTURE_GRACE_MS 1000u // frames may still be in the ring when the time is over
 
@@ -72,7 +73,7 @@ trace_json(const struct trace_rec *r)
 			      "port", (json_int_t)r->half, "what", trace_kind_name(r->kind));
 
 	strbuf_init(&b, text, sizeof(text));
-	if (strchr(fields, 'F') != NULL) {
+	if (strchr(fields, 'S') != NULL) {
 		flags_text(r->flags, &b);
 		(void)json_object_set_new(o, "flags", json_string(text));
 		(void)json_object_set_new(o, "length", json_integer(r->len));
@@ -93,19 +94,22 @@ trace_json(const struct trace_rec *r)
 static void
 session_add(json_t *to, const struct logrec *r, bool json)
 {
+	json_t *connections = json_object_get(to, "connections"),
+	       *trace = json_object_get(to, "trace");
 	struct span raw = logrec_raw(r);
 	struct trace_half h;
 	struct trace_rec t;
 
 	if (r->kind == LOGREC_SESSION) {
 		(void)json_object_set_new(to, "session", api_session_json(r, json));
-	} else if (r->kind == LOGREC_HALF && raw.n == sizeof(h)) {
+	} else if (r->kind == LOGREC_HALF && raw.n == sizeof(h) &&
+		   json_array_size(connections) < TRACE_ROWS_MAX) {
 		memcpy(&h, raw.p, sizeof(h));
-		(void)json_array_append_new(json_object_get(to, "connections"), half_json(&h));
-	} else if (r->kind == LOGREC_TRACE) {
+		(void)json_array_append_new(connections, half_json(&h));
+	} else if (r->kind == LOGREC_TRACE && json_array_size(trace) < TRACE_ROWS_MAX) {
 		for (uint32_t at = 0; at + sizeof(t) <= raw.n; at += sizeof(t)) {
 			memcpy(&t, raw.p + at, sizeof(t));
-			(void)json_array_append_new(json_object_get(to, "trace"), trace_json(&t));
+			(void)json_array_append_new(trace, trace_json(&t));
 		}
 	}
 }
@@ -257,16 +261,21 @@ api_session_show(struct api_call *c)
 // --- session capture ---
 
 static void
+capture_undo(struct api_watch *w)
+{
+	pcapng_close(&w->file);
+	(void)remove(w->path);
+}
+
+static void
 capture_end(struct api_call *c)
 {
 	struct api_watch *w = &c->api->watch;
 
 	if (json_is_null(json_object_get(c->data, "session"))) {
 		api_error(c, "there is no session %s", api_arg(c, "session"));
-		if (w->request == c->request) {
-			pcapng_close(&w->file);
-			(void)remove(w->path);
-		}
+		if (w->request == c->request)
+			capture_undo(w);
 		return;
 	}
 	(void)json_object_set_new(c->data, "file", json_string(w->path));
@@ -313,8 +322,8 @@ api_session_capture(struct api_call *c)
 	w->end_ms = a->now_ms + seconds * 1000 + CAPTURE_GRACE_MS;
 	ask(c, &command, capture_end);
 	w->request = c->request;
-	if (c->wait == API_WAIT_NONE)
-		pcapng_close(&w->file);
+	if (c->wait == API_WAIT_NONE) // no worker could be asked
+		capture_undo(w);
 }
 
 static void

@@ -120,8 +120,9 @@ log_endpoint_format(struct strbuf *b, const struct ipaddr *a, uint16_t port)
 	strbuf_addf(b, "%s:%u", bracket ? "]" : "", (unsigned)port);
 }
 
-void
-log_reply_format(struct strbuf *b, const struct logrec *r)
+// The reply as the client saw it: its code in front, unless the text has it already.
+static void
+reply_format(struct strbuf *b, const struct logrec *r)
 {
 	struct span text = logrec_get(r, LOGREC_REPLY);
 	char code[8];
@@ -189,7 +190,7 @@ log_line_format(struct strbuf *b, const struct logrec *r)
 	add_key(b, "action", span_str(action_name(r->action)));
 	add_fields(b, r, LOGREC_RULE, LOGREC_EVIDENCE);
 	strbuf_reset(&t);
-	log_reply_format(&t, r);
+	reply_format(&t, r);
 	add_key(b, "reply", strbuf_span(&t));
 	// Readers of JSON hold integers in 63 bits; only a damaged record has more.
 	uint64_t bytes = MIN(r->bytes, (uint64_t)INT64_MAX);

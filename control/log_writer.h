@@ -52,5 +52,3 @@ void log_json_string(struct strbuf *b, struct span s);
 void log_time_format(struct strbuf *b, uint64_t time_us);
 // "192.0.2.1:25", "[2001:db8::1]:25"; nothing for the address of all zeros.
 void log_endpoint_format(struct strbuf *b, const struct ipaddr *a, uint16_t port);
-// The reply as the client saw it: its code in front, unless the text has it already.
-void log_reply_format(struct strbuf *b, const struct logrec *r);

@@ -95,6 +95,12 @@ rate_allows(struct client *c, uint32_t rate, uint64_t now_us)
 	return true;
 }
 
+bool
+clients_are_limited(const struct client_limits *l)
+{
+	return l->sessions_max > 0 || l->rate > 0;
+}
+
 enum client_result
 clients_enter(struct clients *t, const struct ipaddr *addr, const struct client_limits *l,
 	      uint64_t now_us, uint32_t *client)

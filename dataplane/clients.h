@@ -7,7 +7,7 @@
 // begins and ends; the limits are one worker's. Memory: one block at boot, CLIENTS_MAX entries at
 // most; an entry is kept while it has sessions, and its rate until somebody else needs the place.
 // What can go wrong: so many clients have sessions that no entry is free: the session is admitted
-// and not accounted to anybody (CLIENTS_UNTRACKED); the limits of the whole worker still hold.
+// and not accounted to anybody (CLIENT_UNTRACKED); the limits of the whole worker still hold.
 #pragma once
 
 #include "control/base/ipaddr.h"
@@ -35,6 +35,8 @@ struct clients {
 must_use bool clients_init(struct clients *t, struct mem_source *m, uint32_t sessions_max,
 			   struct siphash_key key);
 void clients_fini(struct clients *t);
+// Is there any limit? Else nobody need be entered.
+bool clients_are_limited(const struct client_limits *l);
 // A session begins. *client is for clients_leave; CLIENT_NONE when it is refused or not accounted.
 must_use enum client_result clients_enter(struct clients *t, const struct ipaddr *addr,
 					  const struct client_limits *l, uint64_t now_us,

@@ -80,6 +80,7 @@ icmp_error(struct net *n, uint32_t iface, struct span quote, struct tcp_error *e
 	struct tcp_path path = {.side = (uint16_t)iface};
 	uint32_t size;
 
+	CHECK(iface < n->iface_count);
 	if (!quote_read(&n->iface[iface], quote, &path, &size) || quote.n < size + ICMP_QUOTE_TCP) {
 		COUNT(n->counters, ICMP_ERROR_BAD);
 		return;
@@ -116,13 +117,12 @@ error_read(struct span icmp, struct tcp_error *e)
 void
 icmp_input(struct net *n, const struct eth_in *in, struct span icmp)
 {
+	bool is_sound = icmp.n >= ICMP_HEADER && ip_sum_fold(ip_sum(icmp.p, icmp.n, 0)) == 0xffff;
 	struct tcp_error e;
 
 	CHECK(in->iface < n->iface_count);
-	if (icmp.n < ICMP_HEADER || ip_sum_fold(ip_sum(icmp.p, icmp.n, 0)) != 0xffff)
-		COUNT(n->counters, ICMP_OTHER);
-	else if (error_read(icmp, &e))
+	if (is_sound && error_read(icmp, &e))
 		icmp_error(n, in->iface, span_from(icmp, ICMP_HEADER), &e);
-	else if (icmp.p[0] != ICMP_ECHO || !echo_answer(n, in, icmp))
+	else if (!is_sound || icmp.p[0] != ICMP_ECHO || !echo_answer(n, in, icmp))
 		COUNT(n->counters, ICMP_OTHER);
 }

@@ -14,16 +14,9 @@
 #define EXT_HOP_BY_HOP 0u
 #define EXT_ROUTING 43u
 #define EXT_FRAGMENT 44u
-#define EXT_NONE 59u
 #define EXT_DESTINATION 60u
 #define OPTION_PAD1 0u
 #define OPTION_PADN 1u
-
-bool
-ip6_is_link_local(const struct ipaddr *a)
-{
-	return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
-}
 
 struct net_local6 *
 ip6_local(struct net_if *i, const uint8_t addr[16])

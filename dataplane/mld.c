@@ -47,7 +47,7 @@ report_send(struct net *n, uint32_t iface)
 	p[0] = MLD_REPORT;
 	store_be16(p + 6, (uint16_t)i->v6_count);
 	uint32_t size = MLD_HEADER + records_put(i, p + MLD_HEADER);
-	bool is_local = from != NULL && ip6_is_link_local(&from->addr);
+	bool is_local = from != NULL && ipaddr_is_link_local(&from->addr);
 	ip6_fill(ip, is_local ? &from->addr : &unspecified, &all_listeners, 0, MLD_EXT + size);
 	ip[7] = 1;
 	memcpy(ip + IP6_HEADER, router_alert, MLD_EXT);
@@ -63,6 +63,7 @@ report_send(struct net *n, uint32_t iface)
 void
 mld_run(struct net *n, uint32_t iface)
 {
+	CHECK(iface < n->iface_count);
 	struct net_if *i = &n->iface[iface];
 
 	if (i->joins == 0 && !i->is_queried)
@@ -79,8 +80,9 @@ mld_input(struct net *n, const struct ip6_in *in)
 {
 	struct ipaddr src;
 
+	CHECK(in->eth->iface < n->iface_count);
 	memcpy(src.b, in->ip + 8, 16);
-	if (in->body.n < 24 || in->ip[7] != 1 || !ip6_is_link_local(&src))
+	if (in->body.n < 24 || in->ip[7] != 1 || !ipaddr_is_link_local(&src))
 		return false;
 	n->iface[in->eth->iface].is_queried = true;
 	n->has_nd_work = true;

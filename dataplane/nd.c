@@ -54,7 +54,7 @@ nd_init(struct net_if *i)
 
 	for (uint32_t k = 0; k < i->v6_count; k++) {
 		has_gateway |= memcmp(&i->v6[k].gateway, &unspecified, 16) != 0;
-		has_link_local |= ip6_is_link_local(&i->v6[k].addr);
+		has_link_local |= ipaddr_is_link_local(&i->v6[k].addr);
 	}
 	if (i->v6_count == 0)
 		return;
@@ -88,7 +88,7 @@ nd_speaker(const struct net_if *i)
 
 	for (uint32_t k = 0; k < i->v6_count; k++) {
 		const struct net_local6 *l = &i->v6[k];
-		if (l->state == LOCAL_READY && (found == NULL || ip6_is_link_local(&l->addr)))
+		if (l->state == LOCAL_READY && (found == NULL || ipaddr_is_link_local(&l->addr)))
 			found = l;
 	}
 	return found;
@@ -171,6 +171,7 @@ nd_send(struct net *n, uint32_t iface, const struct nd_out *o)
 void
 nd_ask(struct net *n, uint32_t iface, const struct ipaddr *addr, const uint8_t *mac)
 {
+	CHECK(iface < n->iface_count);
 	const struct net_local6 *from = nd_speaker(&n->iface[iface]);
 
 	if (from == NULL)
@@ -375,7 +376,7 @@ prefix_learn(struct net *n, struct net_if *i, const uint8_t *p) // the option
 	memcpy(addr.b, p + 16, 16);
 	// RFC 4861 6.3.4; a prefix of a few bits would take in half of the Internet.
 	if ((p[3] & FLAG_ON_LINK) == 0 || bits < 16 || bits > 128 || addr.b[0] == 0xff ||
-	    ip6_is_link_local(&addr))
+	    ipaddr_is_link_local(&addr))
 		return;
 	addr = ipaddr_mask(&addr, bits);
 	for (uint32_t k = 0; k < NET_PREFIXES_MAX; k++) {
@@ -401,7 +402,8 @@ router_input(struct net *n, const struct ip6_in *in)
 	struct nd_opts o;
 
 	memcpy(src.b, in->ip + 8, 16);
-	if (in->body.n < ND_RA_SIZE || !ip6_is_link_local(&src) || !opts_read(in, ND_RA_SIZE, &o))
+	if (in->body.n < ND_RA_SIZE || !ipaddr_is_link_local(&src) ||
+	    !opts_read(in, ND_RA_SIZE, &o))
 		return false;
 	if (o.source != NULL && !net_mac_is_sane(i, o.source))
 		return false;
@@ -427,6 +429,7 @@ router_input(struct net *n, const struct ip6_in *in)
 void
 nd_input(struct net *n, const struct ip6_in *in)
 {
+	CHECK(in->eth->iface < n->iface_count);
 	bool is_sound = in->ip[7] == ND_HOP_LIMIT && in->body.p[1] == 0 && !in->has_fragment &&
 			memcmp(in->eth->src, n->iface[in->eth->iface].port->mac, 6) != 0;
 
@@ -456,6 +459,7 @@ nd_input(struct net *n, const struct ip6_in *in)
 void
 nd_run(struct net *n, uint32_t iface)
 {
+	CHECK(iface < n->iface_count);
 	struct net_if *i = &n->iface[iface];
 
 	mld_run(n, iface); // before the first solicitation, so that answers reach us

@@ -201,8 +201,8 @@ void arp_ask(struct net *n, uint32_t iface, uint32_t addr, const uint8_t *mac); 
 // route.c: the next hop of a path, borrowed from it or from the tables; NULL: no route.
 const struct ipaddr *route_hop(struct net *n, const struct tcp_path *path);
 bool route_is_on_link6(const struct net *n, const struct net_if *i, const struct ipaddr *a);
-bool route_find(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr,
-		uint16_t *side, uint16_t *mtu); // tcp_net_ops.route
+bool route_find(void *ctx, const struct ipaddr *raddr, uint32_t nth,
+		struct tcp_route *out); // tcp_net_ops.route
 
 static inline const struct net_local4 *
 ip_local(const struct net_if *i, uint32_t addr)
@@ -232,7 +232,6 @@ void icmp_input(struct net *n, const struct eth_in *in, struct span icmp);
 // An error with `quote`, the beginning of a packet of ours, on its way to tcp_error.
 void icmp_error(struct net *n, uint32_t iface, struct span quote, struct tcp_error *e);
 
-bool ip6_is_link_local(const struct ipaddr *a);
 struct net_local6 *ip6_local(struct net_if *i, const uint8_t addr[16]);
 void ip6_input(struct net *n, const struct eth_in *in);
 // Fills the header; the checksum of what follows comes from ip6_sum.

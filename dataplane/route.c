@@ -60,7 +60,7 @@ hop4(const struct net_if *i, const struct tcp_path *path)
 bool
 route_is_on_link6(const struct net *n, const struct net_if *i, const struct ipaddr *a)
 {
-	if (ip6_is_link_local(a))
+	if (ipaddr_is_link_local(a))
 		return true;
 	for (uint32_t k = 0; k < i->v6_count; k++)
 		if (prefix_has(&i->v6[k].addr, i->v6[k].prefix_bits, a))
@@ -142,7 +142,7 @@ rank6(struct net *n, uint32_t iface, uint32_t k, const struct ipaddr *raddr)
 	const struct net_if *i = &n->iface[iface];
 	const struct net_local6 *l = &i->v6[k];
 
-	if (l->state != LOCAL_READY || ip6_is_link_local(&l->addr))
+	if (l->state != LOCAL_READY || ipaddr_is_link_local(&l->addr))
 		return RANK_NONE;
 	if (prefix_has(&l->addr, l->prefix_bits, raddr))
 		return RANK_ON_LINK + l->prefix_bits;
@@ -170,18 +170,15 @@ ranks_fill(struct net *n, uint32_t iface, const struct ipaddr *raddr, uint32_t r
 static bool
 is_reachable(const struct net *n, const struct ipaddr *a)
 {
-	if (net_is_ours(n, a))
+	if (net_is_ours(n, a) || !ipaddr_is_unicast(a) || ipaddr_is_link_local(a))
 		return false;
-	if (ipaddr_is_v4(a)) {
-		uint32_t to = ipaddr_to_v4(a);
-		for (uint32_t i = 0; i < n->iface_count; i++)
-			for (uint32_t k = 0; k < n->iface[i].v4_count; k++)
-				if (ip_is_edge(&n->iface[i].v4[k], to))
-					return false;
-		return to >> 24 != 0 && to >> 24 != 127 && to < 0xe0000000u;
-	}
-	static const uint8_t zero[12];
-	return a->b[0] != 0xff && !ip6_is_link_local(a) && memcmp(a->b, zero, 12) != 0;
+	if (!ipaddr_is_v4(a))
+		return true;
+	for (uint32_t i = 0; i < n->iface_count; i++)
+		for (uint32_t k = 0; k < n->iface[i].v4_count; k++)
+			if (ip_is_edge(&n->iface[i].v4[k], ipaddr_to_v4(a)))
+				return false;
+	return true;
 }
 
 // The nth of those ranked at least `least`, the highest first, then as configured.
@@ -193,7 +190,7 @@ rank_nth(const uint32_t *rank, uint32_t count, uint32_t least, uint32_t nth, uin
 		if (rank[k] < least)
 			continue;
 		for (uint32_t j = 0; j < count; j++)
-			before += rank[j] > rank[k] || (rank[j] == rank[k] && j < k);
+			before += j < k ? rank[j] >= rank[k] : rank[j] > rank[k];
 		if (before == nth) {
 			*found = k;
 			return true;
@@ -205,8 +202,7 @@ rank_nth(const uint32_t *rank, uint32_t count, uint32_t least, uint32_t nth, uin
 // The interface with the longest prefix, else the first one with a gateway; on it the addresses
 // whose network has the remote one, or who have the gateway.
 bool
-route_find(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr,
-	   uint16_t *side, uint16_t *mtu)
+route_find(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct tcp_route *out)
 {
 	struct net *n = ctx;
 	uint32_t rank[LOCALS_MAX], best = RANK_NONE, k = 0;
@@ -218,19 +214,19 @@ route_find(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *l
 			for (k = 0; k < count; k++)
 				if (rank[k] > best) {
 					best = rank[k];
-					*side = (uint16_t)i;
+					out->side = (uint16_t)i;
 				}
 		}
 	if (best == RANK_NONE) {
 		COUNT(n->counters, IP_NO_ROUTE);
 		return false;
 	}
-	const struct net_if *i = &n->iface[*side];
-	uint32_t count = ranks_fill(n, *side, raddr, rank);
+	const struct net_if *i = &n->iface[out->side];
+	uint32_t count = ranks_fill(n, out->side, raddr, rank);
 	if (!rank_nth(rank, count, MIN(best, RANK_ON_LINK + 1), nth, &k))
 		return false;
 	bool is_v4 = ipaddr_is_v4(raddr);
-	*laddr = is_v4 ? ipaddr_v4(i->v4[k].addr) : i->v6[k].addr;
-	*mtu = is_v4 ? i->port->mtu : i->mtu6;
+	out->laddr = is_v4 ? ipaddr_v4(i->v4[k].addr) : i->v6[k].addr;
+	out->mtu = is_v4 ? i->port->mtu : i->mtu6;
 	return true;
 }

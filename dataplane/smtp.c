@@ -166,7 +166,7 @@ accept_refusal(struct smtp *s, const struct tcp_conn *c, uint32_t *client)
 		COUNT(s->counters, SHED_SESSIONS);
 		return not_now;
 	}
-	if (limits.sessions_max == 0 && limits.rate == 0)
+	if (!clients_are_limited(&limits))
 		return SPAN_NONE;
 	if (policy_ip_find(&use->view, POLICY_IP_ALLOW, addr, s->wall_us / 1000000) != NULL)
 		return SPAN_NONE;

@@ -20,8 +20,9 @@ static const struct smtp_refusal bad_value = {501, "5.5.4", "Bad or repeated par
 
 // --- framing ---
 
-enum smtp_frame
-smtp_frame_find(struct span in, bool after_cr, uint32_t *taken)
+// after_cr: the byte before `in` was a CR. *taken: how far it has looked.
+static enum smtp_frame
+frame_find(struct span in, bool after_cr, uint32_t *taken)
 {
 	CHECK(taken != NULL);
 	for (uint32_t i = 0; i < in.n; i++) {
@@ -60,7 +61,7 @@ smtp_line_take(struct smtp_line **buf, struct pool *pool, struct span in, uint32
 	CHECK(in.n > 0);
 	struct smtp_line *l = *buf;
 	bool after_cr = l != NULL && l->len > 0 && l->data[l->len - 1] == '\r';
-	enum smtp_frame f = smtp_frame_find(in, after_cr, taken);
+	enum smtp_frame f = frame_find(in, after_cr, taken);
 	CHECK(*taken > 0 && *taken <= in.n);
 	struct span piece = span_sub(in, 0, *taken);
 	if (f != SMTP_FRAME_LINE && f != SMTP_FRAME_MORE)

@@ -68,10 +68,8 @@ struct smtp_refusal { // a row of the protocol's own refusals
 };
 extern const struct smtp_refusal smtp_line_too_long;
 
-// Finds the end of line from the start of `in`; after_cr: the byte before was a CR. *taken: how
-// far.
-must_use enum smtp_frame smtp_frame_find(struct span in, bool after_cr, uint32_t *taken);
-// The same with the partial line: takes from `in`, keeps what is partial in *buf (NULL: none yet).
+// Looks for the end of a line from the start of `in`: *taken bytes are done with. What is partial
+// is kept in *buf (NULL: none yet).
 must_use enum smtp_frame smtp_line_take(struct smtp_line **buf, struct pool *pool, struct span in,
 					uint32_t *taken, struct span *line);
 void smtp_line_done(struct smtp_line **buf, struct pool *pool); // gives the object back, if any

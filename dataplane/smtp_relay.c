@@ -4,12 +4,10 @@
 // session's worker.
 //
 //   RCPT: take a backend, MAIL and RCPT to it, its answer to the client. DATA: 354 is ours.
-//   body run: hold queue and scanner; queue > hold_bytes_max: cut through (backend DATA, chunks
-//   move) CRLF.CRLF: scan_end, OnEndOfHeaders, loop, causes, OnEndOfData, OnSubmitted, OnRouted,
-//   then
+//   body run: hold queue and scanner; beyond hold_bytes_max: cut through (DATA, chunks move)
+//   CRLF.CRLF: scan_end, OnEndOfHeaders, loop, causes, OnEndOfData, OnSubmitted, OnRouted, then
 //     no:  answer now; the backend gets RSET, or RST where bytes of the message are already there
-//     yes: [backend DATA], edits, body, terminator, its answer to the client. Only that makes a
-//     250.
+//     yes: [backend DATA], edits, body, terminator; its 250, and only that, is the client's
 
 #include <string.h>
 

@@ -40,8 +40,7 @@ uint32_t steer_hash6(const struct steer *s, const uint8_t src[16], const uint8_t
 		     uint16_t sport, uint16_t dport);
 uint32_t steer_worker(const struct steer *s, uint32_t hash);
 // The owner of a received frame, STEER_LOCAL or STEER_ALL. An ICMP error goes to the owner of the
-// segment that it quotes. nic_hash: what the NIC computed; NULL:
-// nothing.
+// segment that it quotes. nic_hash: what the NIC computed; NULL: nothing.
 uint32_t steer_owner(const struct steer *s, struct span frame, const uint32_t *nic_hash);
 // Do the replies of this flow come to `worker`?
 bool steer_path_is(const struct steer *s, uint32_t worker, const struct tcp_path *path);

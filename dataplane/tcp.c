@@ -529,10 +529,3 @@ tcp_conn_path(const struct tcp_conn *c)
 	OBJ_CHECK(c, TCP_CONN_MAGIC);
 	return &c->path;
 }
-
-struct tcp *
-tcp_conn_tcp(struct tcp_conn *c)
-{
-	OBJ_CHECK(c, TCP_CONN_MAGIC);
-	return c->tcp;
-}

@@ -25,7 +25,6 @@
 #include "dataplane/shed.h"
 #include "dataplane/trace.h"
 
-#define TCP_HEADER_MAX 60
 #define TCP_LISTENERS_MAX 16
 #define TCP_SEND_BYTES_MAX (256u << 10) // a connection's send queue, whatever its window
 #define TCP_SEND_BYTES_MOST (4u << 20)  // the same when twice the congestion window asks for more
@@ -70,6 +69,11 @@ struct tcp_user_ops {
 // A client's handshake is complete. Sets *ops and returns the user pointer, or NULL to reset.
 typedef void *(*tcp_accept_fn)(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops);
 
+struct tcp_route { // where an open of ours leaves
+	struct ipaddr laddr;
+	uint16_t side, mtu;
+};
+
 // Calls down: how segments leave, and which local ports come back to this worker.
 struct tcp_net_ops {
 	// Where to write a segment of up to `size` bytes (header and payload); NULL: not now.
@@ -77,10 +81,9 @@ struct tcp_net_ops {
 	// Fills the checksum, sends.
 	void (*seg_put)(void *ctx, const struct tcp_path *path, uint32_t size);
 	bool (*port_is_mine)(void *ctx, const struct tcp_path *path); // RSS of the reply
-	// The nth local address that may speak to raddr (0: the preferred one), its side and the
-	// MTU there; false: no route, or no nth address.
-	bool (*route)(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr,
-		      uint16_t *side, uint16_t *mtu);
+	// The nth local address that may speak to raddr (0: the preferred one); false: no route, or
+	// no nth address.
+	bool (*route)(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct tcp_route *out);
 	// The segment that has just come in (false) or that is being made (true) is of a connection
 	// that is captured; NULL: nobody can have one.
 	void (*capture)(void *ctx, bool is_ours);
@@ -98,8 +101,7 @@ struct tcp_settings {
 
 struct tcp_args {
 	uint32_t conns_max;
-	uint32_t embryos_max,
-		waits_max; // half-open and TIME_WAIT records; 0: a quarter of conns_max
+	uint32_t embryos_max, waits_max; // half-open, TIME_WAIT; 0: a quarter of conns_max
 	struct tcp_settings settings;
 	uint64_t seed;      // jitter and local ports
 	uint8_t secret[16]; // ISNs (RFC 6528) and the flow table's hash
@@ -173,7 +175,6 @@ void tcp_conn_abort(struct tcp_conn *c);            // RST now; gone(CLOSED) fol
 // connection closes.
 void tcp_conn_forget(struct tcp_conn *c);
 const struct tcp_path *tcp_conn_path(const struct tcp_conn *c);
-struct tcp *tcp_conn_tcp(struct tcp_conn *c);
 // For people who look at a connection: all but is_backend is filled in.
 void tcp_conn_half(const struct tcp_conn *c, struct trace_half *h);
 uint32_t tcp_conn_trace(const struct tcp_conn *c);         // its newest record, 0: none

@@ -14,8 +14,8 @@ tcp_cwnd_initial(const struct tcp_conn *c)
 	return MIN(10 * mss, MAX(2 * mss, 14600u)); // RFC 6928
 }
 
-void
-tcp_ack_rtt(struct tcp_conn *c, uint32_t us)
+static void
+ack_sample(struct tcp_conn *c, uint32_t us)
 {
 	uint32_t m = MAX(us, 1u);
 
@@ -41,13 +41,13 @@ ack_rtt(struct tcp_conn *c, const struct tcp_acked *a)
 	const struct tcp_seg *s = a->seg;
 
 	if (a->rtt_us != UINT32_MAX) {
-		tcp_ack_rtt(c, a->rtt_us);
+		ack_sample(c, a->rtt_us);
 	} else if (c->snd_una != a->una && (c->flags & TF_TS) && (s->opts & TCP_OPT_TS)) {
 		// Sent more than once: the echo tells which transmission it was.
 		uint32_t ms = c->tcp->now_ms32 + c->ts_offset - s->tsecr;
 
 		if (ms <= 2 * TCP_RTO_MAX_MS) // else it makes no sense
-			tcp_ack_rtt(c, MAX(ms, 1u) * 1000);
+			ack_sample(c, MAX(ms, 1u) * 1000);
 	}
 }
 
@@ -64,7 +64,7 @@ ack_syn(struct tcp_conn *c, const struct tcp_seg *s)
 			return;
 		us = ms * 1000;
 	}
-	tcp_ack_rtt(c, MIN(us, 2000u * TCP_RTO_MAX_MS));
+	ack_sample(c, MIN(us, 2000u * TCP_RTO_MAX_MS));
 	tcp_rack_min_rtt(c, us);
 	c->flags &= ~TF_RTT;
 }

@@ -92,7 +92,7 @@ enum tcp_flag {
 	TF_EOF_DONE = 1u << 13, // the user knows
 	TF_PAUSED = 1u << 14,   // recv took less than it was offered
 	TF_RESUME = 1u << 15,   // tcp_work shall deliver
-	TF_FULL = 1u << 16,     // a segment of `mss` bytes has arrived there: the path takes them
+	TF_REORDER = 1u << 16,  // the path is known to reorder (RFC 8985)
 	TF_RTT = 1u << 17,      // the SYN is being timed
 	TF_PERSIST = 1u << 18,  // rtx_ms is the persist timer
 	TF_STARVED = 1u << 19, // a write found no chunk: `sent` is called when there are some again
@@ -101,8 +101,8 @@ enum tcp_flag {
 	TF_BLOCKED = 1u << 22, // found no frame: in the blocked list, not the ready list
 	TF_WSCALE = 1u << 23,  // window scaling negotiated
 	TF_CAPTURE = 1u << 24, // its frames are wanted
-	TF_REORDER = 1u << 30, // the path is known to reorder (RFC 8985)
 	TF_SOFT_ERROR = 1u << 25, // the network said that it cannot reach the peer
+	TF_FULL = 1u << 26,       // a segment of `mss` bytes has arrived there: the path takes them
 };
 
 struct tcp_conn {
@@ -352,7 +352,6 @@ void tcp_ack_open(struct tcp_conn *c, const struct tcp_seg *s); // the ACK of ou
 void tcp_ack_input(struct tcp_conn *c, const struct tcp_seg *s);
 void tcp_ack_window(struct tcp_conn *c, const struct tcp_seg *s, uint32_t wnd);
 uint32_t tcp_cwnd_initial(const struct tcp_conn *c);
-void tcp_ack_rtt(struct tcp_conn *c, uint32_t us);
 
 // tcp_rcv.c
 void tcp_rcv_input(struct tcp_conn *c, const struct tcp_seg *s);

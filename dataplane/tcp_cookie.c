@@ -2,9 +2,8 @@
 // tcp_cookie: answers to SYNs that keep nothing here: the client brings it back with its ACK. Runs
 // on the owning worker.
 //
-//   sequence number   29 bits of SipHash(path, its number, step of 64 s, has timestamps, MSS) | 3
-//   bits
-//                     MSS
+//   sequence number   29 bits of SipHash(path, its number, step of 64 s, has timestamps, MSS),
+//                     3 bits MSS
 //   TSval             our clock, its low 9 bits: our window scale, the peer's (15: none), SACK
 //
 // Without timestamps there is no place for the options, so such a connection has neither scale nor

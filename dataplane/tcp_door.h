@@ -141,7 +141,6 @@ void tcp_embryo_syn(struct tcp *t, const struct tcp_path *path, const struct tcp
 // A segment for a half-open connection. Returns the connection if this completes the handshake: the
 // segment is then for it.
 struct tcp_conn *tcp_embryo_input(struct tcp *t, struct tcp_embryo *e, struct tcp_seg *s);
-void tcp_embryo_drop(struct tcp *t, struct tcp_embryo *e);
 uint32_t tcp_embryo_run(struct tcp *t, uint32_t most); // deadlines
 uint32_t tcp_embryo_work(struct tcp *t);               // those that found no frame
 uint64_t tcp_embryo_next_ms(const struct tcp *t);

@@ -47,8 +47,8 @@ embryo_ref(const struct tcp *t, const struct tcp_embryo *e)
 	return tcp_ref(TCP_KIND_EMBRYO, pool_index(&t->embryos, e));
 }
 
-void
-tcp_embryo_drop(struct tcp *t, struct tcp_embryo *e)
+static void
+embryo_drop(struct tcp *t, struct tcp_embryo *e)
 {
 	flow_remove(&t->flows, tcp_path_hash(t, &e->path), embryo_ref(t, e));
 	embryo_free(t, e);
@@ -93,7 +93,7 @@ embryo_drop_oldest(struct tcp *t)
 
 		if (e != NULL) {
 			COUNT(t->counters, TCP_EMBRYO_DROPPED);
-			tcp_embryo_drop(t, e);
+			embryo_drop(t, e);
 			return;
 		}
 	}
@@ -224,7 +224,7 @@ embryo_rst(struct tcp *t, struct tcp_embryo *e, const struct tcp_seg *s)
 		return;
 	}
 	COUNT(t->counters, TCP_RST_IN);
-	tcp_embryo_drop(t, e);
+	embryo_drop(t, e);
 }
 
 // Timestamp, SYN, window and RST. True: its ACK counts.
@@ -301,7 +301,7 @@ embryo_expire(struct tcp *t, struct tcp_embryo *e)
 		COUNT(t->counters, TCP_EMBRYO_EXPIRED);
 		if (e->is_complete && embryo_send(t, e, TCP_RST | TCP_ACK))
 			COUNT(t->counters, TCP_RST_OUT); // it believes to be connected
-		tcp_embryo_drop(t, e);
+		embryo_drop(t, e);
 		return;
 	}
 	COUNT(t->counters, TCP_RTO);

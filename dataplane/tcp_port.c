@@ -152,20 +152,22 @@ port_again(struct tcp *t, struct tcp_dest *d, struct tcp_path *path, uint32_t *i
 bool
 tcp_port_get(struct tcp *t, struct tcp_path *path, uint16_t *mtu, uint32_t *isn_above)
 {
+	struct tcp_route r;
 	uint32_t count = 0;
 
 	*isn_above = 0;
-	while (count < TCP_LADDRS_MAX &&
-	       t->net->route(t->net_ctx, &path->raddr, count, &path->laddr, &path->side, mtu))
+	while (count < TCP_LADDRS_MAX && t->net->route(t->net_ctx, &path->raddr, count, &r))
 		count++;
 	if (count == 0)
 		return false;
 	uint32_t start = t->laddr_next++ % count; // the load is spread
 
 	for (uint32_t i = 0; i < 2 * count; i++) {
-		if (!t->net->route(t->net_ctx, &path->raddr, (start + i) % count, &path->laddr,
-				   &path->side, mtu))
+		if (!t->net->route(t->net_ctx, &path->raddr, (start + i) % count, &r))
 			return false;
+		path->laddr = r.laddr;
+		path->side = r.side;
+		*mtu = r.mtu;
 		struct tcp_dest *d = dest_get(t, path);
 
 		if (i < count ? port_fresh(t, d, path) : port_again(t, d, path, isn_above))

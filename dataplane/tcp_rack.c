@@ -165,15 +165,17 @@ tcp_rack_probe_acked(struct tcp_conn *c, const struct tcp_acked *a)
 
 	if (!f->has_tlp || seq_lt(a->seg->ack, f->tlp_end))
 		return;
-	if (!f->is_tlp_again || (a->has_dsack && a->dsack_end == f->tlp_end)) {
-		f->has_tlp = false;
-	} else if (seq_lt(f->tlp_end, a->seg->ack)) {
+	// New bytes, or both have arrived: a D-SACK says so, or else a duplicate.
+	bool is_told = !f->is_tlp_again || (a->has_dsack && a->dsack_end == f->tlp_end);
+	bool is_twice = c->snd_una == a->una && !a->has_sack && a->seg->data.n == 0;
+
+	if (!is_told && seq_lt(f->tlp_end, a->seg->ack)) {
 		// Nobody got it twice, so the first one was lost.
 		f->has_tlp = false;
 		COUNT(c->tcp->counters, TCP_TLP_LOSS);
 		tcp_recover_tail(c);
-	} else if (c->snd_una == a->una && !a->has_sack && a->seg->data.n == 0) {
-		f->has_tlp = false; // a duplicate: both have arrived
+	} else if (is_told || is_twice) {
+		f->has_tlp = false;
 	}
 }
 

@@ -79,8 +79,8 @@ timer_idle(struct tcp_conn *c)
 	case TCPS_CLOSE_WAIT:
 		break;
 	case TCPS_TIME_WAIT:
-		tcp_finish(
-			c); // a user that still has bytes to take goes on without the table's entry
+		// A user that still has bytes to take goes on without the table's entry.
+		tcp_finish(c);
 		return;
 	case TCPS_SYN_SENT: // the SYN itself found no way out
 		timer_count(c);
@@ -88,8 +88,7 @@ timer_idle(struct tcp_conn *c)
 		return;
 	case TCPS_FIN_WAIT2:
 		if (c->ops != NULL && !chunkq_is_empty(&c->rcvq)) {
-			// Our own user keeps the window shut: the peer may well have more, and a
-			// FIN.
+			// Our own user keeps the window shut: the peer may have more, and a FIN.
 			c->idle_ms = tcp_after(c, TCP_FIN_WAIT2_MS);
 			return;
 		}

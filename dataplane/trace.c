@@ -25,6 +25,7 @@ trace_read(const struct trace *t, uint32_t last, struct trace_rec *out, uint32_t
 {
 	uint32_t n = 0;
 
+	CHECK(out != NULL || most == 0);
 	if (t->rec == NULL)
 		return 0;
 	// A place is gone when the ring has come round to it. Places only fall along a chain, so

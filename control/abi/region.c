@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/base/siphash.h"
+
 #define HEAD_SIZE 4096u
 #define PAGE_ROUND(n) (((size_t)(n) + 4095u) & ~(size_t)4095u)
 #define LINE_ROUND(n) (((size_t)(n) + 63u) & ~(size_t)63u)
@@ -38,6 +40,23 @@
 static_assert((REGION_EVENT_SLOTS & (REGION_EVENT_SLOTS - 1)) == 0, "rings mask their indices");
 static_assert((REGION_COMMAND_SLOTS & (REGION_COMMAND_SLOTS - 1)) == 0, "rings mask their indices");
 
+// What the numbers in the region mean: options, events and agents, and the rows of counters and
+// traces. The count alone would not tell two builds apart whose counters stand in another order.
+static uint64_t
+region_layout(void)
+{
+	static const char rows[] =
+#define COUNTER(id, help) "c " #id "\n"
+#define TRACE(id, name, fields) "t " #id " " fields "\n"
+#include "control/abi/counter.def"
+#include "control/abi/trace.def"
+#undef COUNTER
+#undef TRACE
+		;
+
+	return siphash13((struct siphash_key){policy_layout(), 0}, rows, sizeof(rows));
+}
+
 static void
 head_fill(struct region_head *h)
 {
@@ -56,7 +75,7 @@ head_fill(struct region_head *h)
 	h->event_slots = REGION_EVENT_SLOTS;
 	h->command_slots = REGION_COMMAND_SLOTS;
 	h->counter_count = COUNTER_COUNT;
-	h->layout = policy_layout();
+	h->layout = region_layout();
 	h->counters_size = sizeof(struct counters);
 }
 
@@ -78,7 +97,7 @@ head_is_ours(const struct region_head *h, struct strbuf *why)
 		return false;
 	}
 	if (h->layout != want.layout) {
-		strbuf_add_str(why, "of a build with other options, events or agents");
+		strbuf_add_str(why, "of a build with other options, events, agents or counters");
 		return false;
 	}
 	size_t from = offsetof(struct region_head, version),

@@ -60,7 +60,7 @@ struct region_head {
 	uint64_t file_size, slot_off, slot_size, worker_off, worker_size;
 	uint64_t counters_off, events_off, commands_off; // inside a worker's part
 	uint32_t workers_max, event_slots, command_slots, counter_count;
-	uint64_t layout; // policy_layout(): settings, events and agents, by name and place
+	uint64_t layout; // of all .def files whose rows have numbers here, by name and place
 	uint64_t counters_size;
 	uint64_t reserved0[2];
 	// written by posternd

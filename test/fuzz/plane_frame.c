@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "control/base/bytes.h"
+#include "test/sim/lib/framesum.h"
 #include "test/sim/lib/vnet.h"
 
 #define US 0x0a000001u // untagged; on VLAN 7: US_VLAN
@@ -23,21 +24,11 @@ static const uint8_t us6_local[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static uint32_t
-sum16(const uint8_t *p, uint32_t n, uint32_t sum)
-{
-	for (uint32_t i = 0; i < n; i++)
-		sum += i % 2 == 0 ? (uint32_t)p[i] << 8 : p[i];
-	while (sum >> 16 != 0)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
 static void
 sum_put(uint8_t *at, const uint8_t *p, uint32_t n, uint32_t pseudo)
 {
 	store_be16(at, 0);
-	store_be16(at, (uint16_t)~sum16(p, n, pseudo));
+	store_be16(at, (uint16_t)~framesum(p, n, pseudo));
 }
 
 static void
@@ -49,7 +40,7 @@ repair4(uint8_t *ip, uint32_t n, uint8_t flags)
 		return;
 	uint32_t body = total - size;
 	if ((flags & 2) != 0 && ip[9] == 6 && body >= 20)
-		sum_put(ip + size + 16, ip + size, body, sum16(ip + 12, 8, 0) + 6 + body);
+		sum_put(ip + size + 16, ip + size, body, framesum(ip + 12, 8, 0) + 6 + body);
 	if ((flags & 2) != 0 && ip[9] == 1 && body >= 8)
 		sum_put(ip + size + 2, ip + size, body, 0);
 	sum_put(ip + 10, ip, size, 0);
@@ -71,7 +62,7 @@ repair6(uint8_t *ip, uint32_t n, uint8_t flags)
 		p += skip;
 		body -= skip;
 	}
-	uint32_t pseudo = sum16(ip + 8, 32, 0) + proto + body;
+	uint32_t pseudo = framesum(ip + 8, 32, 0) + proto + body;
 	if (proto == 6 && body >= 20)
 		sum_put(p + 16, p, body, pseudo);
 	if (proto == 58 && body >= 4)
@@ -97,13 +88,13 @@ sent4(const uint8_t *ip, uint32_t n, uint32_t us)
 	uint32_t total = load_be16(ip + 2);
 
 	CHECK(n == total);
-	CHECK(sum16(ip, 20, 0) == 0xffff);
+	CHECK(framesum(ip, 20, 0) == 0xffff);
 	CHECK(load_be32(ip + 12) == us);
 	if (ip[9] == 6)
-		CHECK(sum16(ip + 20, total - 20, sum16(ip + 12, 8, 0) + 6 + (total - 20)) ==
+		CHECK(framesum(ip + 20, total - 20, framesum(ip + 12, 8, 0) + 6 + (total - 20)) ==
 		      0xffff);
 	else
-		CHECK(sum16(ip + 20, total - 20, 0) == 0xffff);
+		CHECK(framesum(ip + 20, total - 20, 0) == 0xffff);
 }
 
 static void
@@ -118,10 +109,11 @@ sent6(const uint8_t *ip, uint32_t n, bool is_vlan)
 	CHECK(load_be16(ip + 4) == body);
 	if (ip[6] == 0) { // a report of groups, behind a router alert
 		CHECK(ip[7] == 1 && ip[40] == 58 && ip[48] == 143);
-		CHECK(sum16(ip + 48, body - 8, sum16(ip + 8, 32, 0) + 58 + body - 8) == 0xffff);
+		CHECK(framesum(ip + 48, body - 8, framesum(ip + 8, 32, 0) + 58 + body - 8) ==
+		      0xffff);
 		return;
 	}
-	CHECK(sum16(ip + 40, body, sum16(ip + 8, 32, 0) + ip[6] + body) == 0xffff);
+	CHECK(framesum(ip + 40, body, framesum(ip + 8, 32, 0) + ip[6] + body) == 0xffff);
 	bool is_nd = ip[6] == 58 && ip[40] >= 133 && ip[40] <= 136;
 	CHECK(ip[7] == (is_nd ? 255 : 64));
 	CHECK(memcmp(ip + 8, us, 16) == 0 || memcmp(ip + 8, us6_local, 16) == 0 ||

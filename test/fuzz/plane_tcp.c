@@ -212,16 +212,13 @@ net_port_is_mine(void *ctx, const struct tcp_path *path)
 }
 
 static bool
-net_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr, uint16_t *side,
-	  uint16_t *mtu)
+net_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct tcp_route *out)
 {
 	(void)ctx;
 	(void)raddr;
 	if (nth > 0)
 		return false;
-	*laddr = ipaddr_v4(0x0a000001);
-	*side = 0;
-	*mtu = 1500;
+	*out = (struct tcp_route){.laddr = ipaddr_v4(0x0a000001), .mtu = 1500};
 	return true;
 }
 

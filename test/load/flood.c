@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // flood: an attacker: SYNs from forged addresses and garbage, as fast as one core sends them.
 //
-//   flood INTERFACE MAC SERVER_IP PORT SECONDS [MIX]     MIX: percent of the frames that are SYNs
-//   (default 90)
+//   flood INTERFACE MAC SERVER_IP PORT SECONDS [MIX]     MIX: percent that are SYNs; 90
 //
 // Sources are random addresses of 10.0.0.0/8, so every SYN is another stranger. Garbage is: random
 // bytes as a frame, as an IP packet, as a TCP segment with a right checksum to the open port,
@@ -22,6 +21,7 @@
 
 #include "control/base/bytes.h"
 #include "control/base/rng.h"
+#include "test/sim/lib/framesum.h"
 
 #define BURST 64
 #define FRAME 128
@@ -32,18 +32,6 @@ static struct mmsghdr msg[BURST];
 static uint8_t server_mac[6];
 static uint32_t server_ip;
 static uint16_t server_port;
-
-static uint16_t
-sum16(const uint8_t *p, uint32_t n, uint32_t sum)
-{
-	for (uint32_t i = 0; i + 1 < n; i += 2)
-		sum += load_be16(p + i);
-	if (n & 1)
-		sum += (uint32_t)p[n - 1] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
 
 // Ethernet, IPv4 and TCP around whatever stands behind byte 14 + 20; returns the frame's length.
 static uint32_t
@@ -62,12 +50,11 @@ wrap(uint8_t *f, struct rng *r, uint32_t tcp_size)
 	ip[9] = 6;
 	store_be32(ip + 12, src);
 	store_be32(ip + 16, server_ip);
-	store_be16(ip + 10, sum16(ip, 20, 0));
+	store_be16(ip + 10, (uint16_t)~framesum(ip, 20, 0));
 	store_be16(t + 2, server_port);
 	store_be16(t + 16, 0);
-	store_be16(t + 16, sum16(t, tcp_size,
-				 (src >> 16) + (src & 0xffff) + (server_ip >> 16) +
-					 (server_ip & 0xffff) + 6 + tcp_size));
+	store_be16(t + 16,
+		   (uint16_t)~framesum(t, tcp_size, framesum_add(6 + tcp_size, ip + 12, 8)));
 	return 34 + tcp_size;
 }
 

@@ -2,13 +2,11 @@
 // steady: honest clients: SMTP sessions that stay open and say NOOP now and then, and measure the
 // answer.
 //
-//   steady SERVER_IP PORT SESSIONS SECONDS [NEW]     NEW: short sessions a second besides (default
-//   0)
+//   steady SERVER_IP PORT SESSIONS SECONDS [NEW]     NEW: short sessions a second besides; 0
 //
 // Every session says NOOP once a second, spread evenly. A session fails when it is closed or reset,
-// when an answer is not 250, or when none comes for 30 s. Prints one line:
-//   sessions N failed N commands N median_us N p99_us N worst_us N new N new_failed N new_median_us
-//   N
+// when an answer is not 250, or when none comes for 30 s. Prints one line, each name with a number:
+//   sessions failed commands median_us p99_us worst_us new new_failed new_median_us
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -214,6 +212,38 @@ at(uint32_t *v, uint32_t n, double part)
 	return n == 0 ? 0 : v[(uint32_t)((double)(n - 1) * part)];
 }
 
+// Until every session has been greeted, or has failed.
+static void
+open_all(void)
+{
+	uint64_t start = now_us();
+
+	for (uint32_t ready = 0; ready + failed < count && now_us() - start < PATIENCE_US;) {
+		poll_once(5);
+		ready = 0;
+		for (uint32_t i = 0; i < count; i++)
+			ready += session[i].step == READY || session[i].step == ASKED;
+	}
+}
+
+// What is still being asked gets its time to be answered.
+static void
+end_all(void)
+{
+	for (uint64_t now = now_us(), over = now + PATIENCE_US; now < over; now = now_us()) {
+		uint32_t busy = 0;
+
+		poll_once(5);
+		for (uint32_t i = 0; i < SESSIONS_MAX; i++)
+			busy += session[i].step != FREE && session[i].step != READY;
+		if (busy == 0)
+			break;
+	}
+	for (uint32_t i = 0; i < SESSIONS_MAX; i++)
+		if (session[i].step != FREE && session[i].step != READY)
+			fail(&session[i], "no answer");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -239,16 +269,10 @@ main(int argc, char **argv)
 			return 1;
 		poll_once(0);
 	}
-	uint64_t start = now_us(), last = 0;
-	for (uint32_t ready = 0; ready + failed < count && now_us() - start < PATIENCE_US;) {
-		poll_once(5);
-		ready = 0;
-		for (uint32_t i = 0; i < count; i++)
-			ready += session[i].step == READY || session[i].step == ASKED;
-	}
+	open_all();
 	printf("ready\n");
 	(void)fflush(stdout);
-	start = now_us();
+	uint64_t start = now_us(), last = 0;
 	for (uint32_t i = 0; i < count; i++)
 		session[i].next_us = start + i * STEP_US / count;
 	times_count = 0;
@@ -269,24 +293,11 @@ main(int argc, char **argv)
 				opened_failed++;
 		}
 	}
-	// What is still being asked gets its time to be answered.
-	for (uint64_t now = now_us(), over = now + PATIENCE_US; now < over; now = now_us()) {
-		uint32_t busy = 0;
-
-		poll_once(5);
-		for (uint32_t i = 0; i < SESSIONS_MAX; i++)
-			busy += session[i].step != FREE && session[i].step != READY;
-		if (busy == 0)
-			break;
-	}
-	for (uint32_t i = 0; i < SESSIONS_MAX; i++)
-		if (session[i].step != FREE && session[i].step != READY)
-			fail(&session[i], "no answer");
+	end_all();
 	qsort(times, times_count, sizeof(times[0]), by_size);
 	qsort(new_times, new_times_count, sizeof(new_times[0]), by_size);
 	printf("sessions %u failed %u commands %u median_us %u p99_us %u worst_us %u new %u "
-	       "new_failed %u "
-	       "new_median_us %u\n",
+	       "new_failed %u new_median_us %u\n",
 	       count, failed, times_count, at(times, times_count, 0.5),
 	       at(times, times_count, 0.99), at(times, times_count, 1), opened, opened_failed,
 	       at(new_times, new_times_count, 0.5));

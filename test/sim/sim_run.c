@@ -9,8 +9,7 @@
 //   2 bytes in = bytes out   behind the two header lines that the log names
 //   3 one message stays one  what the sink has is some accepted message, envelope and all, once
 //   4 cuts are invisible     without faults, the same dialogue cut otherwise, over other wires,
-//   NICs
-//                            and workers, gets the same answers
+//                            NICs and workers, gets the same answers
 //   5 bounded                afterwards no session, connection, transaction, scan, chunk, frame or
 //                            timer is left, but for the health probe's
 // and that no segment on either wire broke a rule of TCP (wirecheck), and that nothing is handed

@@ -176,7 +176,6 @@ uint32_t wire_arp_reply(uint8_t *frame, const uint8_t *request, const uint8_t ma
 uint32_t wire_nd_reply(uint8_t *frame, const uint8_t *request, uint32_t n, const uint8_t mac[6]);
 // NULL: fine; else what is wrong with the frame.
 const char *wire_read(const uint8_t *frame, uint32_t n, struct pkt_seg *s);
-uint16_t wire_sum(const uint8_t *p, uint32_t n, uint32_t sum);
 uint16_t get16(const uint8_t *p);
 uint32_t get32(const uint8_t *p);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "test/sim/lib/framesum.h"
 #include "test/tcp/pkt.h"
 
 uint16_t
@@ -32,29 +33,19 @@ put32(uint8_t *p, uint32_t v)
 	put16(p + 2, v);
 }
 
-// RFC 1071, a byte pair at a time. `sum` is what was added before.
-uint16_t
-wire_sum(const uint8_t *p, uint32_t n, uint32_t sum)
+// What stands in a header. `sum` is what was added before.
+static uint16_t
+wire_sum(const uint8_t *p, uint32_t n, uint64_t sum)
 {
-	for (uint32_t i = 0; i + 1 < n; i += 2)
-		sum += get16(p + i);
-	if (n & 1)
-		sum += (uint32_t)p[n - 1] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
+	return (uint16_t)~framesum(p, n, sum);
 }
 
-static uint32_t
+static uint64_t
 pseudo_sum(const uint8_t *ip, uint8_t proto, uint32_t n)
 {
 	bool is6 = ip[0] >> 4 == 6;
-	const uint8_t *addr = is6 ? ip + 8 : ip + 12;
-	uint32_t sum = proto + (n & 0xffff) + (n >> 16);
 
-	for (uint32_t i = 0; i < (is6 ? 32u : 8u); i += 2)
-		sum += get16(addr + i);
-	return sum;
+	return framesum_add(proto + n, is6 ? ip + 8 : ip + 12, is6 ? 32 : 8);
 }
 
 static void

@@ -29,7 +29,7 @@ Test(siphash, words_are_the_same_message)
 	uint64_t words[4];
 	uint8_t in[39];
 
-	for (uint8_t i = 0; i < sizeof(in); i++)
+	for (uint32_t i = 0; i < sizeof(in); i++)
 		in[i] = (uint8_t)(i * 29);
 	memcpy(words, in, sizeof(words));
 	for (uint32_t n = 0; n < sizeof(in); n++) {

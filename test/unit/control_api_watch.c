@@ -2,6 +2,7 @@
 // `postern session show`, `session capture` and `trace` over the real socket, with records of a
 // dataplane that the test plays.
 #include "control/abi/trace.h"
+#include "dataplane/tcp_conn.h"
 #include "test/unit/control_rig.h"
 
 static void
@@ -24,9 +25,10 @@ trace_send(struct bench *b, uint64_t request)
 }
 
 static void
-half_send(struct bench *b, uint64_t request, uint32_t size)
+half_send(struct bench *b, uint64_t request, enum tcp_state state, uint32_t size)
 {
-	struct trace_half h = {.lport = 25, .rport = 4000, .mss = 1448, .state = 3, .srtt_us = 250};
+	struct trace_half h = {
+		.lport = 25, .rport = 4000, .mss = 1448, .state = (uint8_t)state, .srtt_us = 250};
 
 	cr_assert(ipaddr_parse(SPAN_LIT("192.0.2.10"), &h.laddr));
 	cr_assert(ipaddr_parse(SPAN_LIT("2001:db8::7"), &h.raddr));
@@ -51,8 +53,9 @@ Test(control_api_watch, session_show)
 		cr_assert_eq(b->command.argument[0], 0x100);
 		record_send(b, 0, LOGREC_SESSION, request, "client.example");
 		trace_send(b, request);
-		half_send(b, request, sizeof(struct trace_half));
-		half_send(b, request, 20); // too short: left out
+		half_send(b, request, TCPS_ESTABLISHED, sizeof(struct trace_half));
+		half_send(b, request, TCPS_DRAIN, sizeof(struct trace_half));
+		half_send(b, request, TCPS_CLOSED, 20); // too short: left out
 		record_send(b, 0, LOGREC_SESSION_END, request, "");
 	}
 	turns(b, 4);
@@ -62,11 +65,14 @@ Test(control_api_watch, session_show)
 	const json_t *data = json_object_get(o, "data");
 	const json_t *trace = json_object_get(data, "trace"),
 		     *conns = json_object_get(data, "connections");
-	cr_assert_eq(json_array_size(conns), 1);
+	cr_assert_eq(json_array_size(conns), 2);
 	cr_assert_str_eq(json_string_value(json_object_get(json_array_get(conns, 0), "peer")),
 			 "[2001:db8::7]:4000");
 	cr_assert_str_eq(json_string_value(json_object_get(json_array_get(conns, 0), "state")),
 			 "ESTABLISHED");
+	// The last one: posternd's names are in the order of the dataplane's enum.
+	cr_assert_str_eq(json_string_value(json_object_get(json_array_get(conns, 1), "state")),
+			 "DRAIN");
 	cr_assert_eq(json_array_size(trace), 4);
 	const json_t *first = json_array_get(trace, 0), *second = json_array_get(trace, 1);
 	cr_assert_str_eq(json_string_value(json_object_get(first, "what")), "in");
@@ -188,7 +194,7 @@ Test(control_api_watch, anomalies)
 	json_decref(o);
 	for (uint32_t i = 0; i < 3; i++) {
 		trace_send(b, 0);
-		half_send(b, 0, sizeof(struct trace_half));
+		half_send(b, 0, TCPS_ESTABLISHED, sizeof(struct trace_half));
 	}
 	turns(b, 2);
 	o = asked(b, "{\"noun\":\"trace\",\"verb\":\"list\",\"json\":true}");
@@ -202,6 +208,15 @@ Test(control_api_watch, anomalies)
 	json_decref(o);
 	o = asked(b, "{\"noun\":\"trace\",\"verb\":\"show\",\"args\":{\"session\":\"abd\"}}");
 	assert_exit(o, 1);
+	json_decref(o);
+	// However much is told of one session: no more is kept than anybody could want.
+	for (uint32_t i = 0; i < 1000; i++)
+		trace_send(b, 0);
+	turns(b, 3);
+	o = asked(b, "{\"noun\":\"trace\",\"verb\":\"show\",\"args\":{\"session\":\"abc\"},"
+		     "\"json\":true}");
+	cr_assert_leq(json_array_size(json_object_get(json_object_get(o, "data"), "trace")), 1100);
+	cr_assert_geq(json_array_size(json_object_get(json_object_get(o, "data"), "trace")), 1000);
 	json_decref(o);
 	// Only the last ones are kept.
 	for (uint32_t i = 0; i < 2 * API_ANOMALIES_MAX; i++) {

@@ -61,7 +61,8 @@ Test(plane_clients, prefixes)
 // admits the first.
 Test(plane_clients, rate)
 {
-	const struct client_limits fast = {.rate = 60, .bits4 = 32}, slow = {.rate = 2, .bits4 = 32};
+	const struct client_limits fast = {.rate = 60, .bits4 = 32};
+	const struct client_limits slow = {.rate = 2, .bits4 = 32};
 	struct clients t;
 	uint64_t now = 1000000;
 
@@ -115,14 +116,14 @@ Test(plane_shed, each_resource_has_its_marks)
 		uint32_t use;
 		enum shed_level level;
 	} row[] = {
-		{SHED_FRAMES, 699, SHED_NONE},      {SHED_FRAMES, 700, SHED_COOKIES},
-		{SHED_FRAMES, 800, SHED_REFUSE},    {SHED_FRAMES, 900, SHED_SHRINK},
-		{SHED_FRAMES, 950, SHED_DROP},      {SHED_CHUNKS, 700, SHED_COOKIES},
-		{SHED_CHUNKS, 800, SHED_REFUSE},    {SHED_CHUNKS, 875, SHED_SHRINK},
-		{SHED_CHUNKS, 1000, SHED_DROP},     {SHED_SESSIONS, 899, SHED_NONE},
+		{SHED_FRAMES, 699, SHED_NONE},       {SHED_FRAMES, 700, SHED_COOKIES},
+		{SHED_FRAMES, 800, SHED_REFUSE},     {SHED_FRAMES, 900, SHED_SHRINK},
+		{SHED_FRAMES, 950, SHED_DROP},       {SHED_CHUNKS, 700, SHED_COOKIES},
+		{SHED_CHUNKS, 800, SHED_REFUSE},     {SHED_CHUNKS, 875, SHED_SHRINK},
+		{SHED_CHUNKS, 1000, SHED_DROP},      {SHED_SESSIONS, 899, SHED_NONE},
 		{SHED_SESSIONS, 1000, SHED_COOKIES}, {SHED_CONNS, 970, SHED_REFUSE},
-		{SHED_CONNS, 1000, SHED_REFUSE},    {SHED_LOOP, 999, SHED_NONE},
-		{SHED_LOOP, 1000, SHED_COOKIES},    {SHED_LOOP, 30000, SHED_DROP},
+		{SHED_CONNS, 1000, SHED_REFUSE},     {SHED_LOOP, 999, SHED_NONE},
+		{SHED_LOOP, 1000, SHED_COOKIES},     {SHED_LOOP, 30000, SHED_DROP},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(row); i++) {

@@ -237,26 +237,25 @@ Test(nd, flood_of_neighbours_is_bounded)
 // --- routers ---
 
 static bool
-route_to(struct raw6 *r, const char *to, uint16_t *mtu)
+route_to(struct raw6 *r, const char *to, struct tcp_route *out)
 {
-	struct ipaddr raddr = raw6_addr(to), laddr;
-	uint16_t side;
+	struct ipaddr raddr = raw6_addr(to);
 
-	return net_tcp_ops.route(r->h.net, &raddr, 0, &laddr, &side, mtu);
+	return net_tcp_ops.route(r->h.net, &raddr, 0, out);
 }
 
 Test(nd, router_comes_from_its_advertisement)
 {
 	struct raw6 r;
 	uint8_t f[256];
-	uint16_t mtu = 0;
+	struct tcp_route route;
 
 	raw6_open(&r);
-	cr_assert(!route_to(&r, FAR, &mtu));
+	cr_assert(!route_to(&r, FAR, &route));
 	raw6_inject(&r, f, raw6_ra_put(f, 60, 1400, "2001:db8:7::"));
 	raw6_drain(&r);
-	cr_assert(route_to(&r, FAR, &mtu));
-	cr_assert_eq(mtu, 1400);
+	cr_assert(route_to(&r, FAR, &route));
+	cr_assert_eq(route.mtu, 1400);
 	raw6_inject(&r, f, raw6_syn_put(f, FAR, US));
 	cr_assert(raw6_receive(&r));
 	cr_assert(raw6_is_reset(&r, US, FAR));
@@ -273,18 +272,18 @@ Test(nd, router_comes_from_its_advertisement)
 	raw6_inject(&r, f, n);
 	raw6_drain(&r);
 	cr_assert_eq(COUNTED(&r, ND_BAD), 1);
-	cr_assert(route_to(&r, FAR, &mtu));
-	cr_assert_eq(mtu, 1400);
+	cr_assert(route_to(&r, FAR, &route));
+	cr_assert_eq(route.mtu, 1400);
 	raw6_wait(&r, 58 * SECOND);
-	cr_assert(route_to(&r, FAR, &mtu));
+	cr_assert(route_to(&r, FAR, &route));
 	raw6_wait(&r, 4 * SECOND);
-	cr_assert(!route_to(&r, FAR, &mtu), "its lifetime is over");
+	cr_assert(!route_to(&r, FAR, &route), "its lifetime is over");
 	raw6_inject(&r, f, raw6_ra_put(f, 60, 1400, "2001:db8:7::"));
 	raw6_drain(&r);
-	cr_assert(route_to(&r, FAR, &mtu));
+	cr_assert(route_to(&r, FAR, &route));
 	raw6_inject(&r, f, raw6_ra_put(f, 0, 1400, "2001:db8:7::"));
 	raw6_drain(&r);
-	cr_assert(!route_to(&r, FAR, &mtu), "it resigned");
+	cr_assert(!route_to(&r, FAR, &route), "it resigned");
 	for (uint32_t i = 0; i < 20; i++) { // more routers and prefixes than we keep
 		n = raw6_ra_put(f, 60, 1400, "2001:db8:9::");
 		f[22 + 15] = (uint8_t)(100 + i);
@@ -293,7 +292,7 @@ Test(nd, router_comes_from_its_advertisement)
 		raw6_inject(&r, f, n);
 		raw6_drain(&r);
 	}
-	cr_assert(route_to(&r, FAR, &mtu));
+	cr_assert(route_to(&r, FAR, &route));
 	raw6_close(&r);
 }
 
@@ -303,7 +302,7 @@ Test(nd, configured_gateway_wins)
 		.addr = raw6_addr(US), .gateway = raw6_addr(GATEWAY), .prefix_bits = 64};
 	struct raw6 r;
 	uint8_t f[256];
-	uint16_t mtu = 0;
+	struct tcp_route route;
 
 	raw6_start(&r, &a, 1, 0);
 	raw6_wait(&r, 9 * SECOND);
@@ -311,8 +310,8 @@ Test(nd, configured_gateway_wins)
 	raw6_inject(&r, f, raw6_ra_put(f, 60, 1400, "2001:db8:7::"));
 	raw6_drain(&r);
 	cr_assert_eq(COUNTED(&r, ND_IGNORED), 1);
-	cr_assert(route_to(&r, FAR, &mtu));
-	cr_assert_eq(mtu, 1500);
+	cr_assert(route_to(&r, FAR, &route));
+	cr_assert_eq(route.mtu, 1500);
 	raw6_inject(&r, f, raw6_syn_put(f, FAR, US));
 	cr_assert(raw6_receive(&r));
 	cr_assert(raw6_is_solicit(&r, GATEWAY));
@@ -384,17 +383,17 @@ Test(nd, routes_give_one_local_address_after_the_other)
 	raw6_start(&r, a, ARRAY_LEN(a), 0);
 	raw6_wait(&r, 2 * SECOND);
 	for (uint32_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct ipaddr to = raw6_addr(rows[i].to), laddr;
-		uint16_t side = 9, mtu;
+		struct ipaddr to = raw6_addr(rows[i].to);
+		struct tcp_route route = {.side = 9};
 		for (uint32_t nth = 0; nth < 3; nth++) {
 			bool has = rows[i].from[nth] != NULL;
-			cr_assert_eq(net_tcp_ops.route(r.h.net, &to, nth, &laddr, &side, &mtu), has,
-				     "%s %u", rows[i].to, nth);
+			cr_assert_eq(net_tcp_ops.route(r.h.net, &to, nth, &route), has, "%s %u",
+				     rows[i].to, nth);
 			if (!has)
 				break;
 			struct ipaddr want = raw6_addr(rows[i].from[nth]);
-			cr_assert(ipaddr_eq(&laddr, &want), "%s %u", rows[i].to, nth);
-			cr_assert_eq(side, 0);
+			cr_assert(ipaddr_eq(&route.laddr, &want), "%s %u", rows[i].to, nth);
+			cr_assert_eq(route.side, 0);
 		}
 	}
 	raw6_close(&r);

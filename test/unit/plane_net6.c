@@ -142,9 +142,9 @@ conflict_is_noticed(uint8_t type, const char *src, const char *dst, bool is_ours
 	cr_assert_eq(raw6_receive(&r), is_ours);
 	raw6_inject(&r, f, raw6_syn_put(f, PEER, US));
 	cr_assert_eq(raw6_receive(&r), is_ours);
-	struct ipaddr to = raw6_addr(PEER), laddr;
-	uint16_t side, mtu;
-	cr_assert_eq(net_tcp_ops.route(r.h.net, &to, 0, &laddr, &side, &mtu), is_ours);
+	struct ipaddr to = raw6_addr(PEER);
+	struct tcp_route route;
+	cr_assert_eq(net_tcp_ops.route(r.h.net, &to, 0, &route), is_ours);
 	raw6_close(&r);
 }
 

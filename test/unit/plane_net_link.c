@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "test/sim/lib/endpoint.h"
+#include "test/sim/lib/framesum.h"
 #include "test/sim/lib/raw6.h"
 
 #define OUR_V4 0x0a000001u
@@ -95,8 +96,7 @@ Test(vlan, interfaces_that_share_a_port_are_apart)
 	struct vnet_link *l = vnet_link_open(v, NULL, NULL);
 	struct counters counters = {0};
 	struct net_iface iface[3];
-	uint16_t side, mtu;
-	struct ipaddr laddr;
+	struct tcp_route route;
 
 	for (uint32_t i = 0; i < 3; i++)
 		iface[i] = (struct net_iface){
@@ -143,8 +143,8 @@ Test(vlan, interfaces_that_share_a_port_are_apart)
 			b->ops->rx_free(b, &got[0]);
 		}
 	struct ipaddr to = ipaddr_v4(PEER_V4 + (2 << 8));
-	cr_assert(net_tcp_ops.route(n, &to, 0, &laddr, &side, &mtu));
-	cr_assert_eq(side, 2);
+	cr_assert(net_tcp_ops.route(n, &to, 0, &route));
+	cr_assert_eq(route.side, 2);
 	net_close(&n);
 	vnet_close(&v);
 }
@@ -203,12 +203,12 @@ error4_put(uint8_t *f, const uint8_t *quote, uint32_t n, uint8_t type, uint8_t c
 	ip[9] = 1;
 	store_be32(ip + 12, 0xc0000201);
 	store_be32(ip + 16, OUR_V4);
-	store_be16(ip + 10, (uint16_t)~raw6_sum16(ip, 20, 0));
+	store_be16(ip + 10, (uint16_t)~framesum(ip, 20, 0));
 	p[0] = type;
 	p[1] = code;
 	store_be32(p + 4, 1300);
 	memcpy(p + 8, quote, n);
-	store_be16(p + 2, (uint16_t)~raw6_sum16(p, 8 + n, 0));
+	store_be16(p + 2, (uint16_t)~framesum(p, 8 + n, 0));
 	return 14 + 28 + n;
 }
 

@@ -30,10 +30,9 @@ not_mine(void *ctx, const struct tcp_path *path)
 }
 
 static bool
-no_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr, uint16_t *side,
-	 uint16_t *mtu)
+no_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct tcp_route *out)
 {
-	(void)ctx, (void)raddr, (void)nth, (void)laddr, (void)side, (void)mtu;
+	(void)ctx, (void)raddr, (void)nth, (void)out;
 	return false;
 }
 

@@ -23,3 +23,10 @@ framesum_fold(uint64_t sum)
 		sum = (sum & 0xffff) + (sum >> 16);
 	return (uint16_t)sum;
 }
+
+// Both at once.
+static inline uint16_t
+framesum(const uint8_t *p, uint32_t n, uint64_t sum)
+{
+	return framesum_fold(framesum_add(sum, p, n));
+}

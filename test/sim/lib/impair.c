@@ -71,7 +71,7 @@ slot_queue(struct impair *w, uint32_t i, uint64_t due_us)
 
 	s->due_us = due_us;
 	w->under_way++;
-	if (w->first != SLOT_NONE && w->slot[w->last].due_us <= due_us)
+	if (w->last != SLOT_NONE && w->slot[w->last].due_us <= due_us)
 		at = &w->slot[w->last].next;
 	else
 		while (*at != SLOT_NONE && w->slot[*at].due_us <= due_us)
@@ -121,6 +121,8 @@ impair_take(struct impair *w, uint64_t now_us, struct frame *f, uint16_t most)
 	while (n < most && w->first != SLOT_NONE && w->slot[w->first].due_us <= now_us) {
 		struct impair_slot *s = &w->slot[w->first];
 		w->first = s->next;
+		if (w->first == SLOT_NONE)
+			w->last = SLOT_NONE;
 		w->under_way--;
 		f[n++] = (struct frame){.data = s->data, .len = s->len, .priv = s};
 	}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/base/bytes.h"
+#include "test/sim/lib/framesum.h"
 
 const uint8_t raw6_our_mac[6] = {2, 0, 0, 0, 0, 0};
 const uint8_t raw6_peer_mac[6] = {2, 0xaa, 0, 0, 0, 1};
@@ -95,23 +96,13 @@ raw6_inject(struct raw6 *r, const uint8_t *f, uint32_t n)
 
 // --- frames ---
 
-uint32_t
-raw6_sum16(const uint8_t *p, uint32_t n, uint32_t sum)
-{
-	for (uint32_t i = 0; i < n; i++)
-		sum += i % 2 == 0 ? (uint32_t)p[i] << 8 : p[i];
-	while (sum >> 16 != 0)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
 // Of what begins `ext` bytes behind the IPv6 header and ends with the packet.
 uint32_t
 raw6_sum(const uint8_t *ip6, uint32_t ext, uint8_t proto)
 {
 	uint32_t n = load_be16(ip6 + 4) - ext;
 
-	return raw6_sum16(ip6 + 40 + ext, n, raw6_sum16(ip6 + 8, 32, 0) + n + proto);
+	return framesum(ip6 + 40 + ext, n, framesum_add(n + proto, ip6 + 8, 32));
 }
 
 void

@@ -46,7 +46,6 @@ void raw6_inject(struct raw6 *r, const uint8_t *f, uint32_t n);
 // They ask for US, so we learn theirs.
 void raw6_teach(struct raw6 *r, const char *addr, const uint8_t *mac);
 
-uint32_t raw6_sum16(const uint8_t *p, uint32_t n, uint32_t sum);
 // Of what begins `ext` bytes behind the IPv6 header and ends with the packet; 0xffff: sound.
 uint32_t raw6_sum(const uint8_t *ip6, uint32_t ext, uint8_t proto);
 void raw6_sum_put(uint8_t *ip6, uint32_t ext, uint8_t proto);

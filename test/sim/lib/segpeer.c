@@ -183,17 +183,14 @@ peer_port_is_mine(void *ctx, const struct tcp_path *path)
 }
 
 static bool
-peer_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr,
-	   uint16_t *side, uint16_t *mtu)
+peer_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct tcp_route *out)
 {
 	struct segpeer *p = ctx;
 
 	(void)raddr;
 	if (p->has_no_route || nth >= p->laddr_count)
 		return false;
-	*laddr = ipaddr_v4(0x0a000001 + nth);
-	*side = 0;
-	*mtu = SEGPEER_MTU;
+	*out = (struct tcp_route){.laddr = ipaddr_v4(0x0a000001 + nth), .mtu = SEGPEER_MTU};
 	return true;
 }
 

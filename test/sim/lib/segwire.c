@@ -108,17 +108,17 @@ wire_port_is_mine(void *ctx, const struct tcp_path *path)
 }
 
 static bool
-wire_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct ipaddr *laddr,
-	   uint16_t *side, uint16_t *mtu)
+wire_route(void *ctx, const struct ipaddr *raddr, uint32_t nth, struct tcp_route *out)
 {
 	struct segwire_port *port = ctx;
 
 	(void)raddr;
 	if (nth > 0)
 		return false;
-	*laddr = port->w->addr[port->end];
-	*side = 0;
-	*mtu = port->w->args.mtu[port->end];
+	*out = (struct tcp_route){
+		.laddr = port->w->addr[port->end],
+		.mtu = port->w->args.mtu[port->end],
+	};
 	return true;
 }
 

@@ -165,6 +165,7 @@ copy_of(struct simnic *nic, const struct frame *f)
 void
 simnic_frame_free(struct simnic *nic, struct frame *f)
 {
+	CHECK(f != NULL);
 	struct simnic_copy *c = copy_of(nic, f);
 
 	if (c == NULL) {

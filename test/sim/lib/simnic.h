@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // simnic: a NIC with several queue pairs, as struct ports, on any wire that is a struct port.
 //
-//   wire (vnet, tap, ..) > hash > RETA > ring of queue q > simnic_port(nic, q) > [steer_rx] >
-//   worker q
+//   wire (vnet, tap, ..) > hash > RETA > ring of queue q > simnic_port(nic, q) > [steer_rx]
 //
 // What for: many workers without root and without DPDK. It spreads as NICs do: Toeplitz with a key
 // over addresses and ports of whole TCP segments over IPv4 or IPv6 (one VLAN tag is looked
