@@ -6,20 +6,25 @@
 // --all.
 #include "control/api.h"
 
+#include "control/loop_hist.h"
+
 struct gauge {
-	const char *name;
+	const char *name, *help;
 	size_t offset;
 };
 
 static const struct gauge gauges[] = {
-	{"sessions_open", offsetof(struct counters, sessions_open)},
-	{"connections_open", offsetof(struct counters, connections_open)},
-	{"handshakes_open", offsetof(struct counters, handshakes_open)},
-	{"time_waits_open", offsetof(struct counters, time_waits_open)},
-	{"backends_open", offsetof(struct counters, backends_open)},
-	{"chunks_used", offsetof(struct counters, chunks_used)},
-	{"chunks_cap", offsetof(struct counters, chunks_cap)},
-	{"shed_level", offsetof(struct counters, shed_level)},
+	{"sessions_open", "now: SMTP sessions", offsetof(struct counters, sessions_open)},
+	{"connections_open", "now: TCP connections, of clients and to backends",
+	 offsetof(struct counters, connections_open)},
+	{"handshakes_open", "now: half-open connections",
+	 offsetof(struct counters, handshakes_open)},
+	{"time_waits_open", "now: closed connections that are remembered (TIME_WAIT)",
+	 offsetof(struct counters, time_waits_open)},
+	{"backends_open", "now: connections to backends", offsetof(struct counters, backends_open)},
+	{"chunks_used", "now: pieces of message and stream memory (2 KiB) in use",
+	 offsetof(struct counters, chunks_used)},
+	{"chunks_cap", "now: of so many (machine.chunks)", offsetof(struct counters, chunks_cap)},
 };
 
 // One row of the table and its place in the data.
@@ -104,6 +109,62 @@ add_actions(struct api_call *c)
 	return agents;
 }
 
+// The level is not a number to add up: the highest of the workers is shown as the sum.
+static void
+add_shed_level(struct api_call *c, json_t *gauge, json_t *per_worker)
+{
+	uint64_t highest = 0;
+	size_t i;
+	json_t *w;
+
+	for (uint32_t k = 0; k < REGION_WORKERS_MAX; k++)
+		highest =
+			MAX(highest, counter_read(&region_counters(c->api->region, k)->shed_level));
+	(void)json_object_set_new(gauge, "shed_level", json_integer((json_int_t)highest));
+	if (per_worker == NULL && highest == 0)
+		return;
+	api_printf(c, "%-34s %16llu", "shed_level", (unsigned long long)highest);
+	json_array_foreach(per_worker, i, w)
+	{
+		uint64_t level =
+			counter_read(&region_counters(c->api->region, (uint32_t)i)->shed_level);
+
+		(void)json_object_set_new(w, "shed_level", json_integer((json_int_t)level));
+		api_printf(c, " %14llu", (unsigned long long)level);
+	}
+	api_printf(c, "  now: %s\n",
+		   highest > 0 ? shed_level_name((uint32_t)MIN(highest, UINT32_MAX))
+			       : "not pressed; 4 is the highest");
+}
+
+// Busy turns of all workers, by duration.
+static json_t *
+add_loop(struct api_call *c, bool all)
+{
+	struct loop_hist h = {{0}};
+	json_t *buckets = json_array();
+
+	for (uint32_t w = 0; w < REGION_WORKERS_MAX; w++)
+		loop_hist_add(&h, region_counters(c->api->region, w));
+	if (all)
+		api_printf(c, "\nbusy turns of the loop, by duration\n");
+	for (uint32_t i = 0; i < LOOP_BUCKETS; i++) {
+		bool is_last = i == LOOP_BUCKETS - 1;
+		unsigned long long us = loop_hist_below_us(is_last ? i - 1 : i);
+
+		(void)json_array_append_new(
+			buckets, json_pack("{s:o, s:I}", "below_us",
+					   is_last ? json_null() : json_integer((json_int_t)us),
+					   "turns", (json_int_t)h.turns[i]));
+		if (all && h.turns[i] > 0)
+			api_printf(c, "  %s %10llu us %36llu\n", is_last ? "from " : "below", us,
+				   (unsigned long long)h.turns[i]);
+	}
+	return json_pack("{s:I, s:I, s:I, s:o}", "p50_us", (json_int_t)loop_hist_us(&h, 500),
+			 "p99_us", (json_int_t)loop_hist_us(&h, 990), "max_us",
+			 (json_int_t)loop_hist_us(&h, 1000), "buckets", buckets);
+}
+
 void
 api_stats_show(struct api_call *c)
 {
@@ -126,12 +187,15 @@ api_stats_show(struct api_call *c)
 		row_add(c, counters, per_worker, counter_name(i), counter_help(i),
 			offsetof(struct counters, v) + i * sizeof(uint64_t));
 	for (uint32_t i = 0; i < ARRAY_LEN(gauges); i++)
-		row_add(c, gauge, per_worker, gauges[i].name, "(now)", gauges[i].offset);
+		row_add(c, gauge, per_worker, gauges[i].name, gauges[i].help, gauges[i].offset);
+	add_shed_level(c, gauge, per_worker);
 	for (uint32_t e = 0; e < EVENT_COUNT; e++)
 		row_add(c, events, per_worker, event_name(e), "(times raised)",
 			offsetof(struct counters, events) + e * sizeof(uint64_t));
-	c->data = json_pack("{s:i, s:o, s:o, s:o, s:o}", "workers", (int)workers, "counters",
-			    counters, "gauges", gauge, "events", events, "agents", add_actions(c));
+	json_t *agents = add_actions(c);
+	c->data = json_pack("{s:i, s:o, s:o, s:o, s:o, s:o}", "workers", (int)workers, "counters",
+			    counters, "gauges", gauge, "events", events, "agents", agents, "loop",
+			    add_loop(c, all));
 	if (all && c->data != NULL)
 		(void)json_object_set_new(c->data, "per_worker", per_worker);
 	else

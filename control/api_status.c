@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/loop_hist.h"
 #include "control/version.h"
 
 // Counters that `status` adds up; `stats` has them all.
@@ -124,6 +125,39 @@ status_policy(const struct api *a)
 			 api_text(strbuf_span(&b)));
 }
 
+// "no", or "2: new sessions get 421, new messages 452; short of message memory (..)".
+static json_t *
+pressed_text(const struct counters *n)
+{
+	uint64_t level = counter_read(&n->shed_level), cause = counter_read(&n->shed_cause);
+	char text[160];
+	struct strbuf b;
+
+	if (level == SHED_NONE)
+		return json_string("no");
+	strbuf_init(&b, text, sizeof(text));
+	strbuf_addf(&b, "%llu: %s; short of %s", (unsigned long long)level,
+		    shed_level_name((uint32_t)MIN(level, UINT32_MAX)),
+		    shed_resource_name((uint32_t)MIN(cause, UINT32_MAX)));
+	return api_text(strbuf_span(&b));
+}
+
+// p50, p99 and the longest.
+static void
+add_turns(json_t *row, const struct counters *n)
+{
+	static const struct {
+		const char *key;
+		uint32_t permille;
+	} q[] = {{"turn_p50_us", 500}, {"turn_p99_us", 990}, {"turn_max_us", 1000}};
+	struct loop_hist h = {{0}};
+
+	loop_hist_add(&h, n);
+	for (uint32_t i = 0; i < ARRAY_LEN(q); i++)
+		(void)json_object_set_new(
+			row, q[i].key, json_integer((json_int_t)loop_hist_us(&h, q[i].permille)));
+}
+
 static json_t *
 status_workers(const struct api *a)
 {
@@ -133,13 +167,15 @@ status_workers(const struct api *a)
 	for (uint32_t w = 0; w < workers; w++) {
 		const struct region_worker_state *s = &a->region->head->worker[w];
 		const struct counters *n = region_counters(a->region, w);
-		json_t *row =
-			json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "worker", (int)w, "cpu",
-				  (json_int_t)s->cpu, "node", (json_int_t)(int32_t)s->node,
-				  "generation", (json_int_t)word(&s->generation), "sessions",
-				  (json_int_t)counter_read(&n->sessions_open), "backends",
-				  (json_int_t)counter_read(&n->backends_open), "loops",
-				  (json_int_t)counter_read(&n->v[COUNTER_LOOPS]));
+		json_t *row = json_pack(
+			"{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "worker", (int)w, "cpu",
+			(json_int_t)s->cpu, "node", (json_int_t)(int32_t)s->node, "generation",
+			(json_int_t)word(&s->generation), "sessions",
+			(json_int_t)counter_read(&n->sessions_open), "backends",
+			(json_int_t)counter_read(&n->backends_open), "loops",
+			(json_int_t)counter_read(&n->v[COUNTER_LOOPS]), "shed_level",
+			(json_int_t)counter_read(&n->shed_level), "pressed", pressed_text(n));
+		add_turns(row, n);
 		(void)json_array_append_new(list, row);
 	}
 	return list;
@@ -266,9 +302,10 @@ static void
 print_status(struct api_call *c)
 {
 	static const struct api_column columns[] = {
-		{"worker", "WORKER"},         {"cpu", "CPU"},           {"node", "NODE"},
-		{"generation", "GENERATION"}, {"sessions", "SESSIONS"}, {"backends", "BACKENDS"},
-		{"loops", "LOOPS"},
+		{"worker", "WORKER"},           {"cpu", "CPU"},           {"node", "NODE"},
+		{"generation", "GENERATION"},   {"sessions", "SESSIONS"}, {"backends", "BACKENDS"},
+		{"turn_p50_us", "TURN P50 US"}, {"turn_p99_us", "P99"},   {"turn_max_us", "MAX"},
+		{"pressed", "PRESSED"},
 	};
 	const json_t *control = json_object_get(c->data, "posternd");
 	const json_t *plane = json_object_get(c->data, "dataplane");

@@ -3,6 +3,7 @@
 // row in config_list_keys, and its way into the image in policy_compile.c.
 #include "control/config_read.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "control/config_value.h"
@@ -135,11 +136,24 @@ read_host(struct reader *r, yaml_ref n, struct ipaddr *out)
 	return why == NULL;
 }
 
+// A number from 1 on of one key of a row: the message names the key too.
+static bool
+read_row_u32(struct reader *r, yaml_ref n, const char *key, uint32_t max, uint32_t *out)
+{
+	size_t len = strlen(r->path);
+
+	(void)snprintf(r->path + len, sizeof(r->path) - len, ": %s", key);
+	bool ok = read_u32(r, n, 1, max, false, out);
+	r->path[len] = '\0';
+	return ok;
+}
+
 // Whether a gateway is one of the port's neighbours; what is wrong has been said then.
 static void
 check_gateway(struct reader *r, yaml_ref n, const struct config_port *p, const struct ipaddr *gw)
 {
 	bool has_family = false, is_near = ipaddr_is_link_local(gw), is_own = false;
+	const char *edge = NULL;
 
 	for (uint32_t i = 0; i < p->addr_count; i++) {
 		const struct config_port_addr *a = &p->addr[i];
@@ -147,6 +161,8 @@ check_gateway(struct reader *r, yaml_ref n, const struct config_port *p, const s
 				       (uint8_t)a->prefix_bits};
 		has_family |= ipaddr_is_v4(&a->addr) == ipaddr_is_v4(gw);
 		is_near |= ipprefix_has(&net, gw);
+		if (ipprefix_has(&net, gw) && edge == NULL)
+			edge = value_interface_edge(gw, a->prefix_bits);
 		is_own |= ipaddr_eq(&a->addr, gw);
 	}
 	if (!has_family)
@@ -157,6 +173,8 @@ check_gateway(struct reader *r, yaml_ref n, const struct config_port *p, const s
 			   r->path);
 	else if (is_own)
 		READ_ERROR(r, n, "%s: the gateway is the port's own address", r->path);
+	else if (edge != NULL && ipaddr_is_v4(gw)) // of IPv6 it means any router there
+		READ_ERROR(r, n, "%s: the gateway %s", r->path, edge);
 }
 
 static void
@@ -211,7 +229,7 @@ port_item(struct reader *r, yaml_ref n)
 	ok &= k[NAME].value == YAML_REF_NONE || read_name(r, k[NAME].value, &p.name);
 	ok &= k[DEVICE].value == YAML_REF_NONE || read_device(r, k[DEVICE].value, &p.device);
 	if (k[VLAN].value != YAML_REF_NONE &&
-	    !read_u32(r, k[VLAN].value, 1, POLICY_VLAN_MAX, false, &p.vlan))
+	    !read_row_u32(r, k[VLAN].value, "vlan", POLICY_VLAN_MAX, &p.vlan))
 		p.vlan = UINT32_MAX; // no other port's
 	read_port_addrs(r, k[ADDRESS].value, k[ADDRESSES].value, &p);
 	read_gateway(r, k[GATEWAY].value, &p, &p.gateway);
@@ -245,7 +263,8 @@ listener_item(struct reader *r, yaml_ref n)
 
 	r->listeners_read++;
 	ok &= k[0].value == YAML_REF_NONE || read_name(r, k[0].value, &name);
-	ok &= k[1].value == YAML_REF_NONE || read_u32(r, k[1].value, 1, 65535, false, &tcp_port);
+	ok &= k[1].value == YAML_REF_NONE ||
+	      read_row_u32(r, k[1].value, "tcp_port", 65535, &tcp_port);
 	ok &= k[2].value == YAML_REF_NONE ||
 	      read_choice(r, k[2].value, direction_names, DIRECTION_COUNT, &direction);
 	struct config_listener *row = ok ? reader_add_listeners(r, n) : NULL;
@@ -278,7 +297,8 @@ backend_item(struct reader *r, yaml_ref n)
 	r->backends_read++;
 	ok &= k[0].value == YAML_REF_NONE || read_name(r, k[0].value, &name);
 	ok &= k[1].value == YAML_REF_NONE || read_host(r, k[1].value, &address);
-	ok &= k[2].value == YAML_REF_NONE || read_u32(r, k[2].value, 1, 65535, false, &tcp_port);
+	ok &= k[2].value == YAML_REF_NONE ||
+	      read_row_u32(r, k[2].value, "tcp_port", 65535, &tcp_port);
 	ok &= k[3].value == YAML_REF_NONE ||
 	      read_choice(r, k[3].value, direction_names, DIRECTION_COUNT, &direction);
 	struct config_backend *row = ok ? reader_add_backends(r, n) : NULL;

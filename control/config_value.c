@@ -341,8 +341,8 @@ value_host(struct span s, struct ipaddr *out)
 // The first and, of IPv4, the last address of a network are not a station's: the network itself
 // (all of its routers: RFC 4291 2.6.1) and everybody. Networks of two (RFC 3021, 6164) or one have
 // neither.
-static const char *
-interface_edge(const struct ipaddr *a, uint32_t bits)
+const char *
+value_interface_edge(const struct ipaddr *a, uint32_t bits)
 {
 	struct ipaddr first = ipaddr_mask(a, (uint8_t)bits), last = first;
 
@@ -376,5 +376,5 @@ value_interface(struct span s, struct ipaddr *out, uint32_t *bits)
 	if (!span_u64(span_from(s, (uint32_t)slash + 1), is_v4 ? 32 : 128, &n) || n == 0)
 		return "has a wrong prefix length";
 	*bits = (uint32_t)n + (is_v4 ? 96 : 0);
-	return interface_edge(out, *bits);
+	return value_interface_edge(out, *bits);
 }

@@ -34,3 +34,5 @@ const char *value_interface(struct span s, struct ipaddr *out, uint32_t *bits);
 // The address of one station; of a gateway it may be link-local. NULL: fine.
 const char *value_host(struct span s, struct ipaddr *out);
 const char *value_gateway(struct span s, struct ipaddr *out);
+// NULL, or why no station can have this address in its network of so many bits.
+const char *value_interface_edge(const struct ipaddr *a, uint32_t bits);

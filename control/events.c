@@ -79,8 +79,7 @@ text_take(char *to, uint32_t size, struct span text)
 }
 
 // A backend that goes up and down with each connection must not fill the operator's log: its
-// changes are told at most once in EVENTS_SAY_MS. The workers repeat themselves, so the last state
-// is told in the end.
+// changes are told at most once in EVENTS_SAY_MS; the last state is told in the end.
 static void
 backend_say(struct events_backend *b)
 {
@@ -88,9 +87,11 @@ backend_say(struct events_backend *b)
 	char where[80];
 	struct strbuf t;
 
+	if (b->said == b->all)
+		return;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	uint64_t now_ms = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-	if (b->said == b->all || (b->said != EVENTS_UNKNOWN && now_ms - b->said_ms < EVENTS_SAY_MS))
+	if (b->said != EVENTS_UNKNOWN && now_ms - b->said_ms < EVENTS_SAY_MS)
 		return;
 	strbuf_init(&t, where, sizeof(where));
 	log_endpoint_format(&t, &b->addr, b->port);
@@ -165,6 +166,10 @@ events_drain(struct events *e)
 			record_take(e, w, &r);
 			total++;
 		}
+	}
+	for (uint32_t i = 0; i < EVENTS_BACKENDS_MAX; i++) {
+		if (e->backend[i].is_used)
+			backend_say(&e->backend[i]);
 	}
 	e->next = (e->next + 1) % REGION_WORKERS_MAX;
 	e->records += total;

@@ -24,6 +24,7 @@
 #include "control/dir_lock.h"
 #include "control/oplog.h"
 #include "control/policy_compile.h"
+#include "control/pressure.h"
 #include "control/version.h"
 
 #define PATH_ROOM 200     // longest directory: names below it fit everywhere
@@ -52,6 +53,7 @@ struct posternd {
 	uint64_t lost_told, warned_ms;
 	uint64_t lost_rings_told, invalid_told;
 	bool is_warned, plane_was_alive, stop;
+	struct pressure pressure;
 };
 
 static uint64_t
@@ -279,6 +281,8 @@ region_start(struct posternd *p)
 		oplog(OPLOG_ERROR, "%s: %s", path, why.len > 0 ? reason : strerror(-rc));
 		return false;
 	}
+	if (why.len > 0)
+		oplog(OPLOG_WARNING, "%s: %s", path, reason);
 	plane_attach(&p->plane, &p->region);
 	struct region_head *h = p->region.head;
 	__atomic_store_n(&h->control_epoch, h->control_epoch + 1, __ATOMIC_RELAXED);
@@ -443,6 +447,7 @@ changes_tell(struct posternd *p, uint64_t now_ms)
 		oplog(alive ? OPLOG_INFO : OPLOG_WARNING, "the dataplane has %s",
 		      alive ? "started" : "ended");
 	p->plane_was_alive = alive;
+	pressure_poll(&p->pressure, &p->region, plane_workers(&p->plane, &p->region), now_ms);
 	if (!runtime_poll(p->runtime))
 		return;
 	unsigned long long generation = (unsigned long long)runtime_generation(p->runtime);

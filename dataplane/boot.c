@@ -631,10 +631,33 @@ workers_up(struct boot *b, struct strbuf *why)
 
 // --- the whole ---
 
+// Memory is the workers' from the start, but its pages come from the kernel as they are used: what
+// is missing would be missed under load.
+static uint64_t
+memory_wanted_mib(struct boot *b)
+{
+	char text[200];
+	struct strbuf s;
+	uint64_t bytes = 0, free_mib = eal_memory_available_mib();
+
+	for (uint32_t i = 0; i < b->worker_count; i++)
+		bytes += b->worker[i].memory.bytes;
+	if (free_mib > 0 && bytes >> 20 > free_mib) {
+		strbuf_init(&s, text, sizeof(text));
+		strbuf_addf(&s,
+			    "the workers may come to use %llu MiB, but %llu MiB are free: lower "
+			    "machine.sessions_max, chunks or scans_max",
+			    (unsigned long long)(bytes >> 20), (unsigned long long)free_mib);
+		warn(b, text);
+	}
+	return bytes >> 20;
+}
+
 static void
 run(struct boot *b)
 {
 	char text[160];
+	uint64_t mib = memory_wanted_mib(b);
 	struct strbuf s;
 
 	CHECK(b->region.head != NULL);
@@ -642,9 +665,10 @@ run(struct boot *b)
 	head_text(b->region.head->warnings, sizeof(b->region.head->warnings), b->warnings_text);
 	head_state(b, REGION_RUNNING);
 	strbuf_init(&s, text, sizeof(text));
-	strbuf_addf(&s, "running: %u worker%s, %u port%s, policy %lu", b->worker_count,
-		    b->worker_count == 1 ? "" : "s", b->ifaces.port_count,
-		    b->ifaces.port_count == 1 ? "" : "s", (unsigned long)b->first->generation);
+	strbuf_addf(&s, "running: %u worker%s, %u port%s, up to %llu MiB, policy %lu",
+		    b->worker_count, b->worker_count == 1 ? "" : "s", b->ifaces.port_count,
+		    b->ifaces.port_count == 1 ? "" : "s", (unsigned long long)mib,
+		    (unsigned long)b->first->generation);
 	say("", text);
 	while (stop_signal == 0) {
 		sleep_us(BEAT_MS * 1000);

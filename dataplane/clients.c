@@ -14,6 +14,8 @@ struct client {
 	uint32_t sessions;
 	struct ipaddr prefix;
 	uint64_t booked_us; // GCRA: the time up to which its rate is used up
+	uint64_t told_us;   // when the log was told of it; 0: never
+	uint32_t refused;   // sessions since then
 	struct list_node node;
 };
 
@@ -78,7 +80,8 @@ client_get(struct clients *t, const struct ipaddr *prefix)
 	c->magic = CLIENT_MAGIC;
 	c->sessions = 0;
 	c->prefix = *prefix;
-	c->booked_us = 0;
+	c->booked_us = c->told_us = 0;
+	c->refused = 0;
 	list_node_init(&c->node);
 	list_push_back(&t->unused, &c->node);
 	return c;
@@ -101,15 +104,20 @@ clients_are_limited(const struct client_limits *l)
 	return l->sessions_max > 0 || l->rate > 0;
 }
 
+static struct ipaddr
+prefix_of(const struct ipaddr *addr, const struct client_limits *l)
+{
+	CHECK(l->bits4 <= 32);
+	CHECK(l->bits6 <= 128);
+	return ipaddr_mask(addr, ipaddr_is_v4(addr) ? (uint8_t)(96 + l->bits4) : l->bits6);
+}
+
 enum client_result
 clients_enter(struct clients *t, const struct ipaddr *addr, const struct client_limits *l,
 	      uint64_t now_us, uint32_t *client)
 {
-	uint8_t bits = ipaddr_is_v4(addr) ? (uint8_t)(96 + l->bits4) : l->bits6;
-	struct ipaddr prefix = ipaddr_mask(addr, bits);
+	struct ipaddr prefix = prefix_of(addr, l);
 
-	CHECK(l->bits4 <= 32);
-	CHECK(l->bits6 <= 128);
 	*client = CLIENT_NONE;
 	struct client *c = client_get(t, &prefix);
 	if (c == NULL)
@@ -123,6 +131,28 @@ clients_enter(struct clients *t, const struct ipaddr *addr, const struct client_
 		list_remove(&t->unused, &c->node);
 	*client = pool_index(&t->pool, c) + 1;
 	return CLIENT_OK;
+}
+
+uint32_t
+clients_refused(struct clients *t, const struct ipaddr *addr, const struct client_limits *l,
+		uint64_t now_us)
+{
+	struct ipaddr prefix = prefix_of(addr, l);
+	struct client *c = client_get(t, &prefix);
+	uint64_t booked = MAX(t->tell_booked_us, now_us);
+
+	if (c == NULL)
+		return 0;
+	OBJ_CHECK(c, CLIENT_MAGIC);
+	c->refused += c->refused < UINT32_MAX;
+	if ((c->told_us != 0 && now_us - c->told_us < CLIENTS_TELL_US) ||
+	    booked - now_us > 9 * CLIENTS_TELL_ALL_US)
+		return 0;
+	uint32_t n = c->refused;
+	t->tell_booked_us = booked + CLIENTS_TELL_ALL_US;
+	c->told_us = now_us;
+	c->refused = 0;
+	return n;
 }
 
 void

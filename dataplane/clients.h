@@ -17,6 +17,8 @@
 
 #define CLIENTS_MAX 65536u
 #define CLIENT_NONE 0u
+#define CLIENTS_TELL_US 60000000ull    // between two log lines about one client
+#define CLIENTS_TELL_ALL_US 1000000ull // about all, on the average; ten may come at once
 
 struct client_limits {
 	uint32_t sessions_max; // 0: no limit
@@ -29,7 +31,8 @@ enum client_result { CLIENT_OK, CLIENT_TOO_MANY, CLIENT_TOO_FAST };
 struct clients {
 	struct pool pool;
 	struct flow_table table;
-	struct list unused; // without sessions, the longest so first
+	struct list unused;      // without sessions, the longest so first
+	uint64_t tell_booked_us; // GCRA of the log lines
 };
 
 must_use bool clients_init(struct clients *t, struct mem_source *m, uint32_t sessions_max,
@@ -41,5 +44,9 @@ bool clients_are_limited(const struct client_limits *l);
 must_use enum client_result clients_enter(struct clients *t, const struct ipaddr *addr,
 					  const struct client_limits *l, uint64_t now_us,
 					  uint32_t *client);
+// A session of `addr` has just been refused. How many of its client's have been since the log was
+// last told; 0: it is not to be told now. A flood, from however many addresses, must not fill it.
+must_use uint32_t clients_refused(struct clients *t, const struct ipaddr *addr,
+				  const struct client_limits *l, uint64_t now_us);
 void clients_leave(struct clients *t, uint32_t client); // CLIENT_NONE: nothing
 uint32_t clients_count(const struct clients *t);        // entries with sessions

@@ -471,3 +471,20 @@ eal_memory_init(struct eal_memory *m, int node)
 	m->node = numa_available() < 0 ? -1 : node;
 	m->bytes = 0;
 }
+
+uint64_t
+eal_memory_available_mib(void)
+{
+	char line[128];
+	unsigned long long kib = 0;
+	FILE *f = fopen("/proc/meminfo", "re");
+
+	if (f == NULL)
+		return 0;
+	for (uint32_t i = 0; i < 16 && fgets(line, sizeof(line), f) != NULL; i++) {
+		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+			break;
+	}
+	(void)fclose(f);
+	return kib >> 10;
+}

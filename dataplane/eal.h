@@ -42,5 +42,6 @@ void eal_stop(void);
 // The ethdev number of policy port i, after eal_start.
 must_use bool eal_port_find(const struct policy_view *v, uint32_t i, uint16_t *id,
 			    struct strbuf *why);
-int eal_cpu_node(uint32_t cpu); // -1: unknown
+int eal_cpu_node(uint32_t cpu);          // -1: unknown
+uint64_t eal_memory_available_mib(void); // what the machine has left; 0: it cannot be read
 void eal_memory_init(struct eal_memory *m, int node);

@@ -7,23 +7,13 @@
 // before it. A level is entered as soon as one resource passes its mark, and left one step at a
 // time after SHED_CALM_US in which every resource stayed a twentieth below it: a level that flaps
 // would refuse and admit in turn. What can go wrong: nothing; every single thing that is shed is
-// counted where it happens.
+// counted where it happens. The levels and the resources are rows of control/abi/shed.def, for
+// `postern status` tells of them.
 #pragma once
 
-#include "control/base/check.h"
+#include "control/abi/model.h"
 
-enum shed_level {
-	SHED_NONE,
-	SHED_COOKIES, // SYNs are answered with cookies: no memory before the handshake is complete
-	SHED_REFUSE,  // new sessions get 421, new messages 452
-	SHED_SHRINK,  // receive windows do not grow and close as they drain
-	SHED_DROP,    // SYNs are dropped unanswered
-};
-#define SHED_LEVELS (SHED_DROP + 1u)
 #define SHED_CALM_US 100000ull
-
-enum shed_resource { SHED_FRAMES, SHED_CHUNKS, SHED_SESSIONS, SHED_CONNS, SHED_LOOP };
-#define SHED_RESOURCES (SHED_LOOP + 1u)
 
 // Used per mille of what there is; of the loop: us that a busy turn takes, smoothed.
 struct shed_use {

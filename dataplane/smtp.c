@@ -148,11 +148,35 @@ smtp_is_pressed(const struct smtp *s)
 
 static const struct span not_now = SPAN_LIT("421 4.3.2 Service not available, try again later\r\n");
 
+// The client is at a limit of its own: it gets 421, and the log a line now and then.
+static struct span
+client_refusal(const struct smtp_listener *l, const struct tcp_conn *c,
+	       const struct client_limits *limits, enum client_result why)
+{
+	struct smtp *s = l->smtp;
+	struct smtp_refused r = {
+		.path = tcp_conn_path(c), .limits = limits, .why = why, .direction = l->direction};
+
+	if (why == CLIENT_TOO_MANY) {
+		COUNT(s->counters, CLIENT_TOO_MANY);
+		r.reply = SPAN_LIT("421 4.7.0 Too many sessions from your address\r\n");
+	} else {
+		COUNT(s->counters, CLIENT_TOO_FAST);
+		r.reply = SPAN_LIT(
+			"421 4.7.0 Too many new sessions from your address, slow down\r\n");
+	}
+	r.count = clients_refused(&s->clients, &r.path->raddr, limits, s->now_us);
+	if (r.count > 0)
+		smtp_log_client(s, &r);
+	return r.reply;
+}
+
 // What a new client is told instead of 220; empty: it may come in. Addresses on the IP allow list
 // have no limit of their own.
 static struct span
-accept_refusal(struct smtp *s, const struct tcp_conn *c, uint32_t *client)
+accept_refusal(const struct smtp_listener *l, const struct tcp_conn *c, uint32_t *client)
 {
+	struct smtp *s = l->smtp;
 	const struct policy_use *use = smtp_policy_now(s);
 	const struct policy_settings *set = use->view.settings;
 	const struct ipaddr *addr = &tcp_conn_path(c)->raddr;
@@ -170,16 +194,9 @@ accept_refusal(struct smtp *s, const struct tcp_conn *c, uint32_t *client)
 		return SPAN_NONE;
 	if (policy_ip_find(&use->view, POLICY_IP_ALLOW, addr, s->wall_us / 1000000) != NULL)
 		return SPAN_NONE;
-	switch (clients_enter(&s->clients, addr, &limits, s->now_us, client)) {
-	case CLIENT_TOO_MANY:
-		COUNT(s->counters, CLIENT_TOO_MANY);
-		return SPAN_LIT("421 4.7.0 Too many sessions from your address\r\n");
-	case CLIENT_TOO_FAST:
-		COUNT(s->counters, CLIENT_TOO_FAST);
-		return SPAN_LIT("421 4.7.0 Too many new sessions from your address, slow down\r\n");
-	case CLIENT_OK:
-		break;
-	}
+	enum client_result r = clients_enter(&s->clients, addr, &limits, s->now_us, client);
+	if (r != CLIENT_OK)
+		return client_refusal(l, c, &limits, r);
 	if (*client == CLIENT_NONE)
 		COUNT(s->counters, CLIENT_UNTRACKED);
 	return SPAN_NONE;
@@ -191,7 +208,7 @@ smtp_accept(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops)
 	struct smtp_listener *l = ctx;
 	struct smtp *s = l->smtp;
 	uint32_t client = CLIENT_NONE;
-	struct span no = accept_refusal(s, c, &client);
+	struct span no = accept_refusal(l, c, &client);
 	if (no.n == 0) {
 		struct smtp_session *ses = smtp_session_open(l, c, client);
 		if (ses != NULL) {
@@ -202,14 +219,9 @@ smtp_accept(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops)
 		no = not_now;
 	}
 	COUNT(s->counters, SESSIONS_REFUSED);
-	*ops = &smtp_refused_ops;
-	if (tcp_conn_write(c, no) != no.n) {
-		tcp_conn_abort(c);
-		return s;
-	}
-	tcp_conn_close(c);
-	tcp_conn_forget(c);
-	return s;
+	if (tcp_conn_write(c, no) == no.n)
+		tcp_conn_forget(c); // it may be gone again: TCP has a limit of those
+	return NULL;
 }
 
 static bool
@@ -274,6 +286,7 @@ smtp_open(const struct smtp_args *args, uint64_t now_us, struct strbuf *why)
 	s->now_us = now_us;
 	s->policy[0].use = args->policy;
 	list_init(&s->session_list);
+	list_init(&s->tx_list);
 	wheel_init(&s->wheel, smtp_now_ms(s));
 	for (uint32_t i = 0; i < SMTP_HOPS_MAX; i++) {
 		wheel_node_init(&s->hop[i].timer.node);

@@ -268,6 +268,22 @@ backend_move(struct smtp_backend *b, struct chunkq *q, bool all)
 	chunkq_push(q, last);
 }
 
+// The server has the time of backend_final_s from the moment that all is on its way. As long as it
+// has not taken it, it must go on taking: each piece within backend_block_s, as before.
+static void
+backend_arm_final(struct smtp_backend *b)
+{
+	uint64_t now_us = b->smtp->now_us;
+	uint64_t ms = now_us < b->final_us ? (b->final_us - now_us) / 1000 : 0;
+
+	if (b->is_broken)
+		return;
+	if (tcp_conn_unsent(b->conn) > 0)
+		ms = MIN(ms, backend_settings(b)->timeouts_backend_block_s * 1000ull);
+	smtp_timer_stop(b->smtp, &b->timer);
+	smtp_timer_set(b->smtp, &b->timer, ms);
+}
+
 void
 smtp_backend_pump(struct smtp_backend *b)
 {
@@ -278,7 +294,9 @@ smtp_backend_pump(struct smtp_backend *b)
 	backend_move(b, &tx->body, tx->is_accepted);
 	if (chunkq_is_empty(&tx->body) && tx->is_accepted) {
 		b->state = BACKEND_FINAL;
-		backend_arm(b, backend_settings(b)->timeouts_backend_final_s);
+		b->final_us = b->smtp->now_us +
+			      backend_settings(b)->timeouts_backend_final_s * 1000000ull;
+		backend_arm_final(b);
 	} else {
 		backend_arm(b, backend_settings(b)->timeouts_backend_block_s);
 	}
@@ -656,6 +674,8 @@ backend_sent(void *user, struct tcp_conn *c)
 	struct smtp_backend *b = user;
 	OBJ_CHECK(b, SMTP_BACKEND_MAGIC);
 	(void)c;
+	if (b->state == BACKEND_FINAL)
+		backend_arm_final(b);
 	if (b->state != BACKEND_BODY)
 		return;
 	smtp_backend_pump(b);

@@ -28,6 +28,10 @@
 #define SMTP_BACKEND_TX_MAX 100 // transactions of one connection
 #define SMTP_QUIT_MS 5000u
 #define SMTP_PROBE_DOWN_MS 5000u
+// The first failures of a server that has never answered: an IPv6 address of ours is not in use
+// before a second of duplicate address detection (RFC 4862), and a neighbour may be slow.
+#define SMTP_PROBE_EARLY_MS 1000u
+#define SMTP_PROBES_EARLY 3u
 
 struct smtp;
 struct smtp_tx;
@@ -53,6 +57,7 @@ struct smtp_hop {
 	uint64_t last_generation; // of a policy that lists it
 	bool is_known;            // caps were learned
 	bool is_down;             // the last attempt failed
+	uint8_t early_probes;     // failures so far, up to SMTP_PROBES_EARLY, while not known
 	bool is_told;             // posternd was told how it is, the last time at told_ms
 	uint64_t told_ms;
 	struct smtp_caps caps;
@@ -104,7 +109,8 @@ struct smtp_backend {
 	struct smtp_timer timer;
 	struct smtp_caps caps;
 	uint32_t tx_count;
-	bool is_reused; // has served a transaction before this one
+	uint64_t final_us; // in FINAL: its answer must be there
+	bool is_reused;    // has served a transaction before this one
 	bool is_probe;
 	bool is_refused;                // RST in answer to our SYN
 	bool is_orphan;                 // not READY yet, and whom it was opened for has gone

@@ -42,6 +42,7 @@ hop_add(struct smtp *s, const struct policy_hop *row)
 		h->is_known = false;
 		h->is_down = false;
 		h->is_told = false;
+		h->early_probes = 0;
 		h->direction = (uint8_t)row->direction;
 		h->port = row->tcp_port;
 		h->addr = row->address;
@@ -84,7 +85,9 @@ smtp_hop_fire(struct smtp *s, struct smtp_hop *h)
 		return;
 	COUNT(s->counters, BACKEND_PROBES);
 	if (!smtp_backend_probe(s, h))
-		smtp_hop_failed(s, h, SPAN_LIT("no connection could be opened"));
+		smtp_hop_failed(
+			s, h,
+			SPAN_LIT("no route, no address of ours in use yet, or no connection free"));
 }
 
 static void
@@ -137,8 +140,10 @@ void
 smtp_hop_failed(struct smtp *s, struct smtp_hop *h, struct span why)
 {
 	hop_tell(s, h, true, why);
+	bool is_early = !h->is_known && h->early_probes < SMTP_PROBES_EARLY;
 	h->is_down = true;
-	hop_arm(s, h, SMTP_PROBE_DOWN_MS);
+	h->early_probes += is_early;
+	hop_arm(s, h, is_early ? SMTP_PROBE_EARLY_MS : SMTP_PROBE_DOWN_MS);
 }
 
 bool

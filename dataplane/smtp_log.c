@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a session tells the message log: refusals, the fate of each message, its own end, and rows
 // of session lists. Runs on the owning worker. Connects are counted only: a scanner of the Internet
-// would fill the log.
+// would fill the log. A client at its own limit is told of, but seldom: see clients_refused.
 
 #include "dataplane/smtp_session.h"
 
@@ -97,6 +97,38 @@ smtp_log_message(struct smtp_session *s, enum event ev, enum action action, cons
 	log_field(&r, LOGREC_EVIDENCE, strbuf_span(&b));
 	log_reply(&r, v);
 	(void)report_put(s->smtp->report, &r);
+}
+
+void
+smtp_log_client(struct smtp *s, const struct smtp_refused *refused)
+{
+	struct logrec r;
+	char text[160];
+	struct strbuf b;
+	const struct client_limits *l = refused->limits;
+	const struct ipaddr *addr = &refused->path->raddr;
+	uint8_t bits = ipaddr_is_v4(addr) ? (uint8_t)(96 + l->bits4) : l->bits6;
+	struct ipprefix prefix = {ipaddr_mask(addr, bits), bits};
+	bool many = refused->why == CLIENT_TOO_MANY;
+	logrec_init(&r);
+	r.kind = LOGREC_MESSAGE;
+	r.client = *addr;
+	r.client_port = refused->path->rport;
+	r.direction = refused->direction;
+	r.event = EVENT_CONNECT;
+	r.agent = AGENT_NONE;
+	r.action = ACTION_REJECT_CONNECTION;
+	r.reply_code = 421;
+	log_field(&r, LOGREC_RULE,
+		  many ? SPAN_LIT("limits.client_sessions_max") : SPAN_LIT("limits.client_rate"));
+	strbuf_init(&b, text, sizeof(text));
+	ipprefix_format(&b, &prefix);
+	strbuf_addf(&b, many ? ": %u sessions are open" : ": more than %u a minute",
+		    many ? l->sessions_max : l->rate);
+	strbuf_addf(&b, "; refused since it was last told of here: %u", refused->count);
+	log_field(&r, LOGREC_EVIDENCE, strbuf_span(&b));
+	log_field(&r, LOGREC_REPLY, span_sub(refused->reply, 0, refused->reply.n - 2));
+	(void)report_put(s->report, &r);
 }
 
 // How a mail server is doing, for posternd: not a line of the message log.

@@ -128,6 +128,7 @@ smtp_relay_rcpt(struct smtp_tx *tx)
 	CHECK(tx->phase == TX_OPEN);
 	CHECK(s->state == SMTP_COMMAND);
 	CHECK(tx->policy != NULL);
+	smtp_tx_moved(tx);
 	tx->tried = 0;
 	tx->is_retried = false;
 	if (tx->backend == NULL && !relay_take(tx, false)) {
@@ -588,6 +589,7 @@ smtp_relay_body(struct smtp_session *s, struct span in)
 	}
 	if (s->state != SMTP_DATA)
 		return taken;
+	smtp_tx_body_moved(s->tx);
 	switch (step) {
 	case SMTP_DATA_MORE:
 		if (s->tx->is_cut && live(s) != NULL)

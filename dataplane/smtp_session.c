@@ -695,32 +695,3 @@ smtp_session_open(struct smtp_listener *l, struct tcp_conn *c, uint32_t client)
 	}
 	return s;
 }
-
-// --- connections that were refused for want of a session: TCP may still call until it has
-// forgotten ---
-
-static uint32_t
-refused_recv(void *user, struct tcp_conn *c, struct span data)
-{
-	(void)user;
-	(void)c;
-	return data.n;
-}
-
-static void
-refused_call(void *user, struct tcp_conn *c)
-{
-	(void)user;
-	(void)c;
-}
-
-static void
-refused_gone(void *user, struct tcp_conn *c, enum tcp_gone why)
-{
-	(void)user;
-	(void)c;
-	(void)why;
-}
-
-const struct tcp_user_ops smtp_refused_ops = {
-	.recv = refused_recv, .sent = refused_call, .eof = refused_call, .gone = refused_gone};

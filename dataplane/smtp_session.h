@@ -67,7 +67,10 @@ struct smtp_tx { // one transaction, MAIL to final reply
 	struct event_tx ev;
 	struct chunkq body; // wire bytes that wait; edits first, the terminator last
 	uint64_t mail_us;
-	uint32_t rcpt_passed; // accepted by the backend
+	struct list_node node; // of smtp.tx_list
+	uint64_t moved_us;     // when the client last did its part ..
+	uint64_t moved_bytes;  // .. and how much of the message there was
+	uint32_t rcpt_passed;  // accepted by the backend
 	enum smtp_data_state data;
 	enum smtp_body body_type;
 	bool is_retried;   // a kept connection turned out dead and was replaced
@@ -149,6 +152,7 @@ struct smtp {
 	struct clients clients;
 	enum shed_level shed;
 	struct list session_list;
+	struct list tx_list; // the one whose client did nothing for longest first
 	struct smtp_listener listener[POLICY_LISTENERS_MAX];
 	struct smtp_hop hop[SMTP_HOPS_MAX];
 	// Questions under way: the first is served.
@@ -171,7 +175,7 @@ void smtp_timer_set(struct smtp *s, struct smtp_timer *t, uint64_t in_ms);
 void smtp_timer_stop(struct smtp *s, struct smtp_timer *t);
 
 // --- smtp_session.c: life, replies ---
-extern const struct tcp_user_ops smtp_session_ops, smtp_refused_ops;
+extern const struct tcp_user_ops smtp_session_ops;
 // NULL: refused. `client` is taken over.
 struct smtp_session *must_use smtp_session_open(struct smtp_listener *l, struct tcp_conn *c,
 						uint32_t client);
@@ -215,7 +219,10 @@ void smtp_verb_run(struct smtp_session *s, struct span line);
 // --- smtp_tx.c: transactions ---
 struct smtp_tx *must_use smtp_tx_open(struct smtp_session *s,
 				      const struct smtp_command *mail); // NULL: shed
-void smtp_tx_close(struct smtp_session *s); // both sides; no reply. Safe without one
+void smtp_tx_moved(struct smtp_tx *tx);      // the client has done its part of it
+void smtp_tx_body_moved(struct smtp_tx *tx); // the same if it has sent enough since
+void smtp_tx_make_room(struct smtp *smtp);   // ends the session of a client that holds one idly
+void smtp_tx_close(struct smtp_session *s);  // both sides; no reply. Safe without one
 // The final reply is decided; memory, scan and backend go back now, what still comes is thrown
 // away.
 void smtp_tx_doom(struct smtp_tx *tx, enum event ev, const struct verdict *v);
@@ -254,6 +261,16 @@ void smtp_log_raw(struct smtp_session *s, struct logrec *r, enum logrec_kind kin
 void smtp_log_refusal(struct smtp_session *s, enum event ev, const struct verdict *v);
 void smtp_log_message(struct smtp_session *s, enum event ev, enum action action,
 		      const struct verdict *v, const char *evidence);
+// A client that is refused at its own limit, before there is a session.
+struct smtp_refused {
+	const struct tcp_path *path;
+	const struct client_limits *limits;
+	enum client_result why;
+	uint8_t direction;
+	uint32_t count;    // of refusals since the log was told last
+	struct span reply; // with CRLF
+};
+void smtp_log_client(struct smtp *s, const struct smtp_refused *refused);
 void smtp_log_end(struct smtp_session *s);
 void smtp_log_backend(struct smtp *s, const struct smtp_hop *h, struct span name, bool is_down,
 		      struct span why);

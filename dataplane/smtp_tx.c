@@ -7,6 +7,51 @@
 
 #include "dataplane/smtp_session.h"
 
+#define TX_IDLE_US 20000000ull // a client that does less than this much in it ..
+#define TX_IDLE_BYTES 1024u    // .. gives way when there are no transactions left
+#define TX_LOOKS 8u
+
+void
+smtp_tx_moved(struct smtp_tx *tx)
+{
+	struct smtp *smtp = tx->session->smtp;
+
+	tx->moved_us = smtp->now_us;
+	tx->moved_bytes = tx->ev.bytes;
+	list_remove(&smtp->tx_list, &tx->node);
+	list_push_back(&smtp->tx_list, &tx->node);
+}
+
+void
+smtp_tx_body_moved(struct smtp_tx *tx)
+{
+	if (tx->ev.bytes - tx->moved_bytes >= TX_IDLE_BYTES)
+		smtp_tx_moved(tx);
+}
+
+// There are far fewer transactions than sessions: a dozen clients that say MAIL in all that they
+// may have, and then no more, would keep everybody else's mail out for minutes.
+void
+smtp_tx_make_room(struct smtp *smtp)
+{
+	struct list_node *n;
+
+	for (uint32_t i = 0; i < TX_LOOKS && (n = list_first(&smtp->tx_list)) != NULL; i++) {
+		struct smtp_tx *tx = CONTAINER_OF(n, struct smtp_tx, node);
+		struct smtp_session *s = tx->session;
+
+		OBJ_CHECK(tx, SMTP_TX_MAGIC);
+		if (smtp->now_us - tx->moved_us < TX_IDLE_US)
+			return;
+		if (s->state == SMTP_COMMAND || (s->state == SMTP_DATA && !tx->is_blocked)) {
+			COUNT(smtp->counters, SHED_SLOW);
+			smtp_session_fire(s);
+			return;
+		}
+		smtp_tx_moved(tx); // it is not the client whom it waits for
+	}
+}
+
 struct smtp_tx *
 smtp_tx_open(struct smtp_session *s, const struct smtp_command *mail)
 {
@@ -21,6 +66,9 @@ smtp_tx_open(struct smtp_session *s, const struct smtp_command *mail)
 	tx->policy = smtp_policy_now(smtp);
 	smtp->policy[tx->policy_slot].tx_count++;
 	tx->mail_us = smtp->now_us;
+	tx->moved_us = smtp->now_us;
+	list_node_init(&tx->node);
+	list_push_back(&smtp->tx_list, &tx->node);
 	tx->body_type = mail->body;
 	if (mail->address.n > 0)
 		memcpy(tx->from, mail->address.p, mail->address.n);
@@ -63,6 +111,7 @@ smtp_tx_close(struct smtp_session *s)
 	tx_drop(tx);
 	smtp_policy_unpin(tx);
 	s->tx = NULL;
+	list_remove(&s->smtp->tx_list, &tx->node);
 	pool_put(&s->smtp->txs, tx);
 }
 

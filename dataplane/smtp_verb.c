@@ -125,6 +125,8 @@ check_mail(struct smtp_session *s, struct smtp_command *cmd)
 		COUNT(s->smtp->counters, SHED_MESSAGES);
 		return &no_memory;
 	}
+	if (pool_free_count(&s->smtp->txs) == 0)
+		smtp_tx_make_room(s->smtp);
 	if (scanner_free_count(s->smtp->scanner) == 0) {
 		COUNT(s->smtp->counters, SHED_MEMORY);
 		return &no_memory;
@@ -246,6 +248,7 @@ effect_data(struct smtp_session *s, struct smtp_command *cmd)
 		return;
 	}
 	tx->phase = TX_BODY;
+	smtp_tx_moved(tx);
 	smtp_data_init(&tx->data);
 	s->state = SMTP_DATA;
 	smtp_session_arm_data(s);

@@ -73,6 +73,8 @@ tcp_open(const struct tcp_args *a)
 	list_init(&t->blocked);
 	list_init(&t->dead);
 	list_init(&t->drain);
+	list_init(&t->orphans);
+	list_init(&t->gaps);
 	wheel_init(&t->wheel, 0);
 	t->challenges.s = t->resets.s = UINT64_MAX; // no second has begun
 	if (!open_tables(t, a)) {
@@ -254,7 +256,7 @@ tcp_run(struct tcp *t, uint64_t now_us, uint32_t most)
 
 		if (embryos < part && waits < part)
 			t->records_ms = t->now_ms;
-		count = embryos + waits;
+		count = embryos + waits + tcp_ooo_shed(t);
 	}
 	if (t->wheel.now_ms >= t->now_ms && t->wheel.due == NULL)
 		return count;
@@ -498,6 +500,30 @@ tcp_conn_abort(struct tcp_conn *c)
 		tcp_conn_reset(c, TCP_GONE_CLOSED);
 }
 
+// Who takes his 421 or 221 by never answering would keep a connection and a chunk for a minute, and
+// no limit of SMTP's counts him any more. The oldest is the one that has had time to answer.
+static bool
+orphans_are_many(const struct tcp *t)
+{
+	bool is_short = pool_free_count(&t->conns) < t->conns_max / 4 ||
+			pool_free_count(&t->chunks->pool) < t->chunks->pool.cap / 2;
+
+	return is_short &&
+	       t->orphans.count > MAX(t->conns_max / TCP_ORPHANS_SHARE, TCP_ORPHANS_MIN);
+}
+
+static void
+conn_orphan(struct tcp_conn *c)
+{
+	struct tcp *t = c->tcp;
+
+	list_push_back(&t->orphans, &c->node);
+	for (uint32_t i = 0; i < 2 && orphans_are_many(t); i++) { // two for one: they become fewer
+		COUNT(t->counters, TCP_ORPHAN_DROPPED);
+		tcp_conn_abort(CONTAINER_OF(list_first(&t->orphans), struct tcp_conn, node));
+	}
+}
+
 void
 tcp_conn_forget(struct tcp_conn *c)
 {
@@ -515,12 +541,14 @@ tcp_conn_forget(struct tcp_conn *c)
 	tcp_conn_close(c);
 	if (c->flags & TF_DEAD)
 		return;
+	tcp_ooo_clear(c); // what it would have been for is gone; the peer repeats what it must
 	c->flags &= ~(TF_RESUME | TF_STARVED);
 	// Nobody above watches it any more: it must end by itself.
 	if (c->state != TCPS_TIME_WAIT && c->state != TCPS_SYN_SENT)
 		c->idle_ms = tcp_after(c, TCP_FIN_WAIT2_MS);
 	tcp_timer_update(c);
 	tcp_ready(c); // throws away what was queued for the user
+	conn_orphan(c);
 }
 
 const struct tcp_path *

@@ -66,7 +66,8 @@ struct tcp_user_ops {
 	void (*gone)(void *user, struct tcp_conn *c, enum tcp_gone why); // last call
 };
 
-// A client's handshake is complete. Sets *ops and returns the user pointer, or NULL to reset.
+// A client's handshake is complete. Sets *ops and returns the user pointer, or NULL to reset. Who
+// has called tcp_conn_forget in it is not called any more; what is returned does not matter then.
 typedef void *(*tcp_accept_fn)(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops);
 
 struct tcp_route { // where an open of ours leaves

@@ -55,6 +55,10 @@
 #define TCP_OUT_BURST 4u // segments of one connection in one pass, then it is the others' turn
 #define TCP_CHALLENGES_PER_S 200u // half of it certain, half of it chance (CVE-2016-5696)
 #define TCP_STRAY_ACKS 8u         // answers to odd segments without data: per connection and 256 ms
+#define TCP_ORPHANS_SHARE 10u // of the connections may wait without a user when there are few left
+#define TCP_ORPHANS_MIN 16u
+#define TCP_PRESSED_S                                                                              \
+	20u // a client that takes nothing, while others are refused for want of memory
 #define TCP_MTU_SETS 64u
 #define TCP_MTU_WAYS 4u
 #define TCP_SACK_BLOCKS_MAX 4u
@@ -153,7 +157,7 @@ struct tcp_conn {
 	const struct tcp_user_ops *ops; // NULL: no user
 	void *user;
 	struct list_node work;   // ready, blocked or dead list
-	struct list_node node;   // drain list
+	struct list_node node;   // drain list, orphans, or gaps
 	struct chunk *ooo;       // the index of what came out of order (tcp_ooo.c); NULL: nothing
 	struct chunk *snd_chunk; // where the last copy ended: makes sending O(1) along a long queue
 	// --- line 5
@@ -216,6 +220,8 @@ struct tcp {
 	struct siphash_key key;
 	struct rng rng;
 	struct list ready, blocked, dead, drain;
+	struct list orphans; // forgotten connections, the oldest first
+	struct list gaps;    // those with `ooo`, the oldest gap first; they have a user
 	struct pool conns, sents, flights, embryos, waits;
 	struct flow_table flows; // of connections, embryos and waits, see tcp_find.c
 	struct tcp_fifo embryo_list[TCP_EMBRYO_LISTS];
@@ -380,6 +386,7 @@ bool tcp_ooo_first(const struct tcp_conn *c, uint32_t *seq);
 struct chunk *tcp_ooo_take(struct tcp_conn *c); // what begins at rcv_nxt; NULL: nothing
 uint32_t tcp_ooo_sack(const struct tcp_conn *c, struct tcp_range *blocks, uint32_t most);
 void tcp_ooo_clear(struct tcp_conn *c);
+uint32_t tcp_ooo_shed(struct tcp *t); // when memory is short: gaps that nobody fills
 
 // tcp_mtu.c
 uint32_t tcp_mtu_mss(struct tcp_conn *c, uint32_t mss); // at the handshake: what the path allows

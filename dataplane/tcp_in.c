@@ -87,6 +87,9 @@ in_no_conn(struct tcp *t, const struct tcp_path *path, const struct tcp_seg *s)
 	return NULL;
 }
 
+// Of a connection that is being accepted: its user may leave already, but is not called yet.
+static const struct tcp_user_ops nobody;
+
 // The handshake is complete. The caller goes on unless the connection is dead.
 static void
 in_established(struct tcp_conn *c, const struct tcp_seg *s)
@@ -113,9 +116,14 @@ in_established(struct tcp_conn *c, const struct tcp_seg *s)
 	COUNT(t->counters, TCP_OPEN_PASSIVE);
 	const struct tcp_listener *l = &t->listeners[c->listener];
 	const struct tcp_user_ops *ops = NULL;
-	void *user = l->accept(l->ctx, c, &ops);
 
 	c->flags |= TF_USED;
+	c->ops = &nobody;
+	void *user = l->accept(l->ctx, c, &ops);
+
+	if (c->ops == NULL)
+		return; // it has said something and left
+	c->ops = NULL;
 	if (user != NULL) {
 		CHECK(ops != NULL);
 		c->user = user;

@@ -12,7 +12,8 @@
 // where a recovery stands, is copied behind that block's last byte. The worst that a peer can do,
 // every second byte in any order, costs that search and moving TCP_OOO_BLOCKS_MAX entries, 2 KB, a
 // segment. Memory: blocks are bounded by the index, chunks by the caller's limit (a chunk may hold
-// one byte), and nothing is taken when the pool is low. A gap more than fits is a loss more: the
+// one byte), nothing is taken when the pool is low, and once half of it is used a gap has five
+// seconds to be filled. A gap more than fits is a loss more: the
 // peer sends it again. Ages are those of arrivals: RFC 2018 4 wants the block of the latest segment
 // first.
 //
@@ -23,6 +24,8 @@
 
 #define TCP_OOO_BLOCKS_MAX 100u
 #define OOO_NONE UINT32_MAX
+#define OOO_GAP_MS 5000u // many round trips: the peer does not mean to fill it
+#define OOO_SHED_MOST 64u
 
 struct ooo_block {
 	uint32_t start, end;
@@ -31,8 +34,9 @@ struct ooo_block {
 };
 
 struct ooo {
-	uint32_t count;  // blocks
-	uint32_t chunks; // all of them, this one too
+	uint32_t count;    // blocks
+	uint32_t chunks;   // all of them, this one too
+	uint32_t since_ms; // when the first gap came
 	struct ooo_block block[TCP_OOO_BLOCKS_MAX];
 };
 static_assert(sizeof(struct ooo) <= CHUNK_DATA, "the index is a chunk");
@@ -53,6 +57,16 @@ ooo_chunk_get(struct tcp_conn *c)
 	return chunk_pool_is_low(pool) ? NULL : chunk_get(pool);
 }
 
+// The index goes with the last block.
+static void
+ooo_end(struct tcp_conn *c)
+{
+	CHECK(ooo_of(c)->chunks == 1);
+	list_remove(&c->tcp->gaps, &c->node);
+	chunk_put(c->tcp->chunks, c->ooo);
+	c->ooo = NULL;
+}
+
 static void
 ooo_remove(struct tcp_conn *c, uint32_t i)
 {
@@ -63,9 +77,7 @@ ooo_remove(struct tcp_conn *c, uint32_t i)
 	memmove(&o->block[i], &o->block[i + 1], (o->count - i) * sizeof(o->block[0]));
 	if (o->count > 0)
 		return;
-	CHECK(o->chunks == 1);
-	chunk_put(c->tcp->chunks, c->ooo);
-	c->ooo = NULL;
+	ooo_end(c);
 }
 
 // A block without bytes yet.
@@ -161,7 +173,8 @@ tcp_ooo_add(struct tcp_conn *c, struct tcp_range at, const uint8_t *bytes, uint3
 		c->ooo = ooo_chunk_get(c);
 		if (c->ooo == NULL)
 			return TCP_OOO_FULL;
-		*ooo_of(c) = (struct ooo){.chunks = 1};
+		*ooo_of(c) = (struct ooo){.chunks = 1, .since_ms = c->tcp->now_ms32};
+		list_push_back(&c->tcp->gaps, &c->node);
 	}
 	struct ooo *o = ooo_of(c);
 	uint32_t i = ooo_find(o, seq);
@@ -290,7 +303,27 @@ tcp_ooo_clear(struct tcp_conn *c)
 			k = next;
 		}
 	}
-	CHECK(o->chunks == 1);
-	chunk_put(pool, c->ooo);
-	c->ooo = NULL;
+	ooo_end(c);
+}
+
+// Fifty segments of one byte, each with a gap before it, hold fifty chunks, and the session that
+// sent them lives for minutes. What was reported by SACK may be taken back (RFC 2018 8).
+uint32_t
+tcp_ooo_shed(struct tcp *t)
+{
+	const struct pool *pool = &t->chunks->pool;
+	struct list_node *n;
+	uint32_t count = 0;
+
+	while (count < OOO_SHED_MOST && pool_free_count(pool) < pool->cap / 2 &&
+	       (n = list_first(&t->gaps)) != NULL) {
+		struct tcp_conn *c = CONTAINER_OF(n, struct tcp_conn, node);
+
+		if (t->now_ms32 - ooo_of(c)->since_ms < OOO_GAP_MS)
+			break;
+		COUNT(t->counters, TCP_GAP_SHED);
+		tcp_ooo_clear(c);
+		count++;
+	}
+	return count;
 }

@@ -77,11 +77,12 @@ tcp_conn_die(struct tcp_conn *c, enum tcp_gone why)
 	struct tcp *t = c->tcp;
 
 	CHECK(!tcp_is_dead(c));
+	tcp_ooo_clear(c);
 	if (c->flags & TF_FLOW)
 		tcp_conn_unfile(c);
 	wheel_cancel(&t->wheel, &c->timer);
 	if (list_node_is_linked(&c->node))
-		list_remove(&t->drain, &c->node);
+		list_remove(c->state == TCPS_DRAIN ? &t->drain : &t->orphans, &c->node);
 	if (c->flags & TF_READY)
 		list_remove(&t->ready, &c->work);
 	else if (c->flags & TF_BLOCKED)
@@ -116,7 +117,6 @@ tcp_conn_free(struct tcp_conn *c)
 	tcp_sent_clear(c);
 	chunkq_clear(&c->sndq, t->chunks);
 	chunkq_clear(&c->rcvq, t->chunks);
-	tcp_ooo_clear(c);
 	CHECK(!wheel_is_set(&c->timer));
 	CHECK(!list_node_is_linked(&c->node));
 	pool_put(&t->conns, c);

@@ -163,6 +163,8 @@ rcv_ooo(struct tcp_conn *c, uint32_t seq, struct span s)
 	uint32_t room = rcv_free(c), chunks_max = room == 0 ? 0 : room / CHUNK_DATA + RCV_OOO_SPARE;
 	struct tcp_range dup;
 
+	if (c->ops == NULL)
+		return; // nobody will read it
 	switch (tcp_ooo_add(c, (struct tcp_range){seq, seq + s.n}, s.p, chunks_max, &dup)) {
 	case TCP_OOO_KEPT:
 		COUNT(c->tcp->counters, TCP_OUT_OF_ORDER);
@@ -222,7 +224,8 @@ tcp_rcv_window(struct tcp_conn *c, bool is_syn)
 	uint32_t room = rcv_free(c);
 
 	if (is_syn) { // never scaled
-		room = MIN(room, UINT16_MAX);
+		// Its repetition says the same, though there may be less by now.
+		room = MAX(MIN(room, UINT16_MAX), c->rcv_edge - c->rcv_nxt);
 		c->rcv_edge = c->rcv_nxt + room;
 		return (uint16_t)room;
 	}

@@ -138,6 +138,9 @@ timer_is_stalled(struct tcp_conn *c, uint32_t limit_s)
 
 	if (c->backoff == 0)
 		c->stall_s = now_s;
+	// It sends on and reads nothing: the chunks that it holds keep others out.
+	if (c->tcp->shed >= SHED_REFUSE && !(c->flags & TF_ACTIVE) && c->rcvq.bytes >= CHUNK_DATA)
+		limit_s = limit_s > 0 ? MIN(limit_s, TCP_PRESSED_S) : TCP_PRESSED_S;
 	return limit_s > 0 && (uint16_t)(now_s - c->stall_s) >= limit_s;
 }
 

@@ -229,10 +229,7 @@ worker_open(const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 	w->has_chunks = chunk_pool_init(&w->chunks, w->mem, chunks);
 	if (!w->has_chunks || !trace_init(&w->trace, w->mem) || !open_network(w, a) ||
 	    !open_scanner(w, a)) {
-		strbuf_addf(
-			why,
-			"no memory for worker %u: lower machine.chunks, sessions_max or scans_max",
-			w->index);
+		strbuf_add_str(why, "no memory: lower machine.chunks, sessions_max or scans_max");
 		worker_close(&w);
 		return NULL;
 	}
@@ -243,6 +240,7 @@ worker_open(const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 		return NULL;
 	}
 	counter_add(&w->counters->chunks_cap, chunks - w->counters->chunks_cap);
+	counter_add(&w->counters->shed_level, 0 - w->counters->shed_level); // an earlier life's
 	if (w->state != NULL) {
 		w->state->cpu = a->cpu;
 		w->state->node = a->node;
@@ -367,6 +365,8 @@ take_stock(struct worker *w, uint64_t now_us)
 	enum shed_level before = w->shed.level;
 
 	w->stock_us = now_us;
+	if (!w->was_busy) // a core with nothing to do is not pressed, whatever came before
+		w->loop_us16 -= w->loop_us16 / 16;
 	for (uint32_t i = 0; i < w->iface_count; i++) {
 		struct port *p = w->iface[i].port;
 		if (p->ops->use != NULL)
@@ -381,6 +381,7 @@ take_stock(struct worker *w, uint64_t now_us)
 	if (w->shed.level > before)
 		counter_add(&w->counters->v[raised[w->shed.cause]], 1);
 	counter_add(&w->counters->shed_level, w->shed.level - w->counters->shed_level);
+	counter_add(&w->counters->shed_cause, w->shed.cause - w->counters->shed_cause);
 	tcp_shed(w->tcp, w->shed.level);
 	smtp_shed(w->smtp, w->shed.level);
 }

@@ -25,6 +25,7 @@ struct counters {
 	uint64_t sessions_open, backends_open, chunks_used, chunks_cap, connections_open;
 	uint64_t handshakes_open, time_waits_open; // without a connection
 	uint64_t shed_level;                       // enum shed_level, 0: not pressed
+	uint64_t shed_cause;                       // enum shed_resource: what raised it last
 	uint64_t loop[LOOP_BUCKETS];               // busy turns, by duration: 1 us, 2 us, 4 us ..
 };
 

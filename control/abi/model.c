@@ -27,6 +27,22 @@ static const char *const direction_names[DIRECTION_COUNT] = {
 	[DIRECTION_OUTBOUND] = "outbound",
 };
 
+static const char *const shed_levels[SHED_LEVELS] = {
+#define SHED_LEVEL(id, gives) [SHED_##id] = gives,
+#define SHED_RESOURCE(id, name)
+#include "control/abi/shed.def"
+#undef SHED_LEVEL
+#undef SHED_RESOURCE
+};
+
+static const char *const shed_resources[SHED_RESOURCES] = {
+#define SHED_LEVEL(id, gives)
+#define SHED_RESOURCE(id, name) [SHED_##id] = name,
+#include "control/abi/shed.def"
+#undef SHED_LEVEL
+#undef SHED_RESOURCE
+};
+
 static const struct {
 	const char *name;
 	uint32_t original_priority; // Exchange's, with gaps where agents are that we do not have
@@ -108,4 +124,16 @@ const char *
 direction_name(uint32_t direction)
 {
 	return direction < DIRECTION_COUNT ? direction_names[direction] : UNKNOWN;
+}
+
+const char *
+shed_level_name(uint32_t level)
+{
+	return level < SHED_LEVELS ? shed_levels[level] : UNKNOWN;
+}
+
+const char *
+shed_resource_name(uint32_t resource)
+{
+	return resource < SHED_RESOURCES ? shed_resources[resource] : UNKNOWN;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// model: the words that every process shares: events, agents, actions, reasons, directions.
+// model: the words that every process shares: events, agents, actions, reasons, directions, and
+// what overload does.
 //
 // What for: one enum a table (.def), with the names that people see. Who calls it: control, scanner
 // and dataplane. Memory: constant. Errors: name functions give "?" for a number out of range, since
@@ -38,6 +39,24 @@ enum disconnect_reason {
 	DISCONNECT_COUNT
 };
 
+enum shed_level {
+#define SHED_LEVEL(id, gives) SHED_##id,
+#define SHED_RESOURCE(id, name)
+#include "control/abi/shed.def"
+#undef SHED_LEVEL
+#undef SHED_RESOURCE
+	SHED_LEVELS
+};
+
+enum shed_resource {
+#define SHED_LEVEL(id, gives)
+#define SHED_RESOURCE(id, name) SHED_##id,
+#include "control/abi/shed.def"
+#undef SHED_LEVEL
+#undef SHED_RESOURCE
+	SHED_RESOURCES
+};
+
 enum direction { DIRECTION_INBOUND, DIRECTION_OUTBOUND, DIRECTION_COUNT };
 
 const char *event_name(uint32_t event);
@@ -48,3 +67,5 @@ uint32_t agent_default_place(uint32_t agent); // 1..N, in the order of Exchange'
 bool agent_find(struct span name, enum agent_id *out); // without case, "-", "_" and " " are alike
 const char *disconnect_name(uint32_t reason);
 const char *direction_name(uint32_t direction);
+const char *shed_level_name(uint32_t level); // what gives way; "" when nothing does
+const char *shed_resource_name(uint32_t resource);

@@ -266,13 +266,18 @@ region_create(struct region *r, const char *path, bool plane_is_alive, struct st
 		return rc;
 	}
 	if (rc != -ENOENT && plane_is_alive) {
-		strbuf_add_str(why, "; not replaced, since the dataplane is using it");
+		strbuf_add_str(why, "; not replaced, since a dataplane is using it: stop it first");
 		return -EBUSY;
 	}
-	// The reason why the old file was no good is no reason of a failure any more.
+	char reason[160] = "";
+	(void)snprintf(reason, sizeof(reason), "%s", why->p + len);
+	// Why the old file was no good is no reason of a failure any more.
 	why->len = len;
 	why->p[len] = '\0';
-	return create_new(r, path, why);
+	int made = create_new(r, path, why);
+	if (made == 0 && rc != -ENOENT)
+		strbuf_addf(why, "%s; replaced: counters begin at zero", reason);
+	return made;
 }
 
 int

@@ -89,8 +89,8 @@ struct region {
 };
 
 // Opens or creates `path`. An existing sound file is adopted as it is (rings keep what is in them).
-// A damaged or foreign one is refused while `plane_is_alive`, else replaced. 0 or -errno, reason in
-// `why`.
+// A damaged or foreign one is refused while `plane_is_alive`, else replaced, and `why` says so.
+// 0 or -errno, reason in `why`.
 must_use int region_create(struct region *r, const char *path, bool plane_is_alive,
 			   struct strbuf *why);
 // 0; -ENOENT or -EAGAIN: not there yet, try again; -EINVAL: made by another build (why says how).

@@ -177,7 +177,9 @@ damaged(uint64_t off, const void *bytes, size_t n, int attach_says)
 	cr_assert_gt(why.len, 0);
 	cr_assert_eq(region_create(&r, path, true, &why), -EBUSY);
 	cr_assert_null(r.base);
+	strbuf_reset(&why);
 	create(&r);
+	cr_assert_not_null(strstr(why_mem, "; replaced: counters begin at zero"), "%s", why_mem);
 	cr_assert_eq(region_counters(&r, 0)->v[COUNTER_SESSIONS], 0, "a new file");
 	region_detach(&r);
 	cr_assert_eq(region_attach(&a, path, &why), 0);

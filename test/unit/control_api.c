@@ -481,6 +481,53 @@ Test(control_api, backends_are_listed_with_their_health)
 	bench_close(b);
 }
 
+// What a worker gives up, and why, is told in words.
+Test(control_api, pressure_is_told_in_words)
+{
+	struct bench *b = bench_open();
+	struct counters *n = region_counters(&b->region, 1);
+
+	plane_begin(b, 2);
+	n->shed_level = SHED_REFUSE;
+	n->shed_cause = SHED_CHUNKS;
+	n->loop[5] = 3;
+	json_t *o = asked(b, "{\"noun\":\"status\",\"json\":true}");
+	const json_t *list = json_object_get(json_object_get(o, "data"), "workers");
+	const json_t *row = json_array_get(list, 1);
+	cr_assert_str_eq(json_string_value(json_object_get(row, "pressed")),
+			 "2: new sessions get 421, new messages 452; short of message memory "
+			 "(machine.chunks)");
+	cr_assert_eq(json_integer_value(json_object_get(row, "turn_max_us")), 32);
+	cr_assert_str_eq(json_string_value(json_object_get(json_array_get(list, 0), "pressed")),
+			 "no");
+	json_decref(o);
+	o = asked(b, "{\"noun\":\"stats\",\"args\":{\"all\":true}}");
+	const char *text = json_string_value(json_object_get(o, "text"));
+	cr_assert_not_null(strstr(text, "now: new sessions get 421"));
+	cr_assert_not_null(strstr(text, "below         32 us"));
+	json_decref(o);
+	plane_end(b);
+	bench_close(b);
+}
+
+// Changes in quick succession are one line, but the last one is told when its time has come.
+Test(control_api, last_state_of_a_backend_is_told)
+{
+	struct bench *b = bench_open();
+	struct events_backend *row = &b->events.backend[0];
+
+	plane_begin(b, 1);
+	backend_send(b, 0, false, 1000000);
+	cr_assert_eq(row->said, EVENTS_DOWN);
+	backend_send(b, 0, true, 1100000);
+	cr_assert_eq(row->said, EVENTS_DOWN, "too soon");
+	row->said_ms -= EVENTS_SAY_MS;
+	turns(b, 1);
+	cr_assert_eq(row->said, EVENTS_UP);
+	plane_end(b);
+	bench_close(b);
+}
+
 // Once found dead, the lock is left alone until there is a new beat: a probe must not hinder a
 // start.
 Test(control_api, lock_of_a_dead_dataplane_is_left_alone)

@@ -100,6 +100,43 @@ Test(plane_clients, full_table)
 	clients_fini(&t);
 }
 
+static uint32_t
+refused(struct clients *t, uint32_t v4, const struct client_limits *l, uint64_t now_us)
+{
+	struct ipaddr a = ipaddr_v4(v4);
+
+	(void)enter(t, v4, l, now_us, CLIENT_TOO_MANY);
+	return clients_refused(t, &a, l, now_us);
+}
+
+// The log hears of a client at once, and then once a minute with all that was refused meanwhile;
+// of many clients it hears ten at once and one a second from then on.
+Test(plane_clients, log_is_told_seldom)
+{
+	const struct client_limits l = {.sessions_max = 1, .bits4 = 32};
+	const uint64_t minute = CLIENTS_TELL_US;
+	uint64_t now = 77;
+	uint32_t told = 0;
+	struct clients t;
+
+	cr_assert(clients_init(&t, &mem_heap, 4096, key));
+	for (uint32_t i = 0; i < 1000; i++)
+		(void)enter(&t, i, &l, now, CLIENT_OK);
+	cr_assert(refused(&t, 1, &l, now) == 1);
+	for (int i = 1; i < 60; i++)
+		cr_assert(refused(&t, 1, &l, now + (uint64_t)i * 1000000) == 0);
+	cr_assert(refused(&t, 1, &l, now + minute - 1) == 0);
+	cr_assert(refused(&t, 1, &l, now + minute) == 61);
+	now += 10 * minute;
+	for (uint32_t i = 0; i < 1000; i++)
+		told += refused(&t, i, &l, now) > 0;
+	cr_assert(told == 10, "%u", told);
+	cr_assert(refused(&t, 999, &l, now + CLIENTS_TELL_ALL_US - 1) == 0);
+	cr_assert(refused(&t, 999, &l, now + CLIENTS_TELL_ALL_US) == 3); // nothing was forgotten
+	cr_assert(refused(&t, 998, &l, now + CLIENTS_TELL_ALL_US) == 0);
+	clients_fini(&t);
+}
+
 static bool
 shed_at(struct shed *s, enum shed_resource r, uint32_t permille, uint64_t now_us)
 {

@@ -497,6 +497,46 @@ count_of(enum counter id)
 	return counter_read(&w.a->counters->v[id]);
 }
 
+// A slow turn presses the worker; when there is nothing to do any more, that ends, though no turn
+// has work to be measured.
+Test(smtp_session, an_idle_worker_is_not_pressed_by_its_past)
+{
+	open_appliance(true);
+	greet(&w.client[0]);
+	for (int i = 0; i < 100 && w.a->counters->shed_level == SHED_NONE; i++) {
+		cr_assert_gt(endpoint_write(&w.client[0], SPAN_LIT("NOOP\r\n")), 0);
+		for (int turn = 0; turn < 4; turn++) {
+			(void)appliance_step(w.a, w.a->now_us);
+			w.a->now_us += 50000; // so long it took
+		}
+	}
+	cr_assert_gt(w.a->counters->shed_level, SHED_NONE);
+	for (int ms = 0; ms < 2000; ms++) {
+		w.a->now_us += 1000;
+		(void)worker_poll(w.a->worker[0], w.a->now_us, w.a->now_us);
+	}
+	cr_assert_eq(w.a->counters->shed_level, SHED_NONE, "%lu",
+		     (unsigned long)w.a->counters->shed_level);
+}
+
+// A server that has not answered yet is asked again soon: our own IPv6 address may not be in use
+// yet. Later, every 5 s.
+Test(smtp_session, first_probes_come_soon)
+{
+	static const uint32_t after_s[] = {0, 1, 2, 3, 8, 13};
+	open_appliance(false);
+	uint64_t begin_us = w.a->now_us;
+	for (uint32_t i = 0; i < ARRAY_LEN(after_s); i++) {
+		uint64_t due_us = begin_us + after_s[i] * SECOND;
+		while (appliance_step(w.a, due_us - SECOND / 10))
+			;
+		cr_assert_eq(count_of(COUNTER_BACKEND_PROBES), i, "too soon: %u s", after_s[i]);
+		while (appliance_step(w.a, due_us + SECOND / 10))
+			;
+		cr_assert_eq(count_of(COUNTER_BACKEND_PROBES), i + 1, "at %u s", after_s[i]);
+	}
+}
+
 // A message that we refuse by a limit is no failure of the backend; one that the backend refuses
 // is, and what it never got is not in the log.
 Test(smtp_session, refusals_name_their_cause)

@@ -193,3 +193,58 @@ Test(plane_tcp_embryo, syn_ack_without_a_frame_leaves_when_there_is_one)
 	cr_assert_eq(tcp_embryo_count(p.tcp), 0);
 	segpeer_fini(&p);
 }
+
+static void
+window_is_lowered(void)
+{
+	tcp_settings(p.tcp, &(struct tcp_settings){.window_bytes = 4096, .window_bytes_max = 4096});
+	tcp_shed(p.tcp, SHED_SHRINK);
+}
+
+// What the first answer promised is promised again, and kept, whatever the policy says meanwhile.
+Test(plane_tcp_embryo, promise_of_the_window_outlives_a_policy_change)
+{
+	static const uint8_t scale[] = {2, 4, 5, 180, 1, 3, 3, 7};
+	static uint8_t b[1460];
+
+	tcp_settings(p.tcp,
+		     &(struct tcp_settings){.window_bytes = 65535, .window_bytes_max = 4 << 20});
+	segpeer_send_options(&p, SP_SYN, 0, 0, 65535, span_of(scale, sizeof(scale)), SPAN_NONE);
+	next(SP_SYN | SP_ACK, 0, 1, 0);
+	uint32_t wnd = s.wnd, shift = s.wscale;
+
+	tcp_settings(p.tcp, &(struct tcp_settings){.window_bytes = 4096, .window_bytes_max = 4096});
+	segpeer_wait(&p, 1000);
+	next(SP_SYN | SP_ACK, 0, 1, 0);
+	cr_assert_eq(s.wnd, wnd);
+	cr_assert_eq(s.wscale, shift);
+	segpeer_send(&p, SP_ACK, 1, 1, 512, NULL, 0);
+	cr_assert_eq(p.user.accepts, 1);
+	for (uint32_t at = 0; at + sizeof(b) <= wnd; at += sizeof(b)) {
+		segpeer_pattern(b, at, sizeof(b));
+		segpeer_put(&p, SP_ACK, 1 + at, 1, 512, b, sizeof(b));
+	}
+	segpeer_work(&p);
+	cr_assert_eq(p.user.received, wnd / sizeof(b) * sizeof(b));
+	while (segpeer_next(&p, &s)) // the edge never goes back
+		cr_assert_geq(s.ack + (s.wnd << shift), 1 + wnd - (1u << shift));
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_embryo, promise_in_a_simultaneous_open_too)
+{
+	p.user.c = tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user);
+	p.path = *tcp_conn_path(p.user.c);
+	segpeer_work(&p);
+	cr_assert(segpeer_next(&p, &s));
+	uint32_t wnd = s.wnd;
+
+	window_is_lowered();
+	segpeer_wait(&p, 1000);
+	cr_assert(segpeer_next(&p, &s));
+	cr_assert_eq(s.wnd, wnd, "the SYN again: %u", s.wnd);
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	next(SP_SYN | SP_ACK, 0, 1, 0);
+	cr_assert_eq(s.wnd, wnd, "the answer: %u", s.wnd);
+	segpeer_fini(&p);
+}
