@@ -106,6 +106,7 @@ enum tcp_flag {
 	TF_WSCALE = 1u << 23,  // window scaling negotiated
 	TF_CAPTURE = 1u << 24, // its frames are wanted
 	TF_SOFT_ERROR = 1u << 25, // the network said that it cannot reach the peer
+	TF_FULL = 1u << 26,       // a segment of `mss` bytes has arrived there: the path takes them
 };
 
 struct tcp_conn {

@@ -21,7 +21,8 @@
 #define MTU_GUESS_S 120u
 #define MTU_MIN_V4 552u
 #define MTU_MIN_V6 1280u
-#define MTU_TIMEOUTS 1u // so many are loss; the next one may be a black hole
+#define MTU_TIMEOUTS 1u      // so many are loss; the next one may be a black hole
+#define MTU_TIMEOUTS_FULL 4u // the same when segments of that size have got through
 
 static const uint16_t steps[] = {1400, 1280, 1024, 576};
 
@@ -91,6 +92,7 @@ mtu_set(struct tcp_conn *c, uint32_t mtu, uint32_t life_s)
 	if (!mtu_is_any(t) || seq_lt(t->mtu_until_s, e->until_s))
 		t->mtu_until_s = e->until_s;
 	c->mss = (uint16_t)(mtu - mtu_headers(c));
+	c->flags &= ~TF_FULL;
 }
 
 // What is in flight was cut too large: it leaves again in pieces that fit. That it was lost says
@@ -145,7 +147,11 @@ tcp_mtu_timeout(struct tcp_conn *c)
 	uint32_t lost = MIN(MIN(c->snd_max - c->snd_una, c->sndq.bytes), c->mss);
 	uint32_t mtu = lost + mtu_headers(c), step = mtu_step_below(c, mtu);
 
-	if (c->retries < MTU_TIMEOUTS || step == mtu)
+	// At 10 % loss a segment and its repetitions are lost often enough. Who took that for a
+	// black hole would end up with the smallest segments, and all others to that peer too.
+	uint32_t most = c->flags & TF_FULL ? MTU_TIMEOUTS_FULL : MTU_TIMEOUTS;
+
+	if (c->retries < most || step == mtu)
 		return;
 	mtu_set(c, step, MTU_GUESS_S);
 	c->backoff = 0; // it is something else that is tried now: four steps must not take minutes

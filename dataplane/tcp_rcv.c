@@ -33,7 +33,6 @@
 #define RCV_OOO_SPARE 16u       // chunks of reassembly beyond a window's worth: part full ones
 #define RCV_ROUND_MAX_MS 10000u // a round trip that takes longer was a pause
 #define RCV_QUICK_ACKS 16u      // full segments acknowledged one by one: a sender's first rounds
-#define RCV_QUICK_IDLE_MS 1000u // and again after this
 #define RCV_STRETCH 4u          // full segments for one ACK inside a burst (RFC 5681 4.2)
 
 bool
@@ -188,6 +187,7 @@ tcp_rcv_dsack_begin(struct tcp_conn *c, uint32_t seq, uint32_t n)
 	if (!(c->flags & TF_SACK) || n == 0 || n > c->tcp->set.window_bytes_max)
 		return;
 	c->tcp->dsack = (struct tcp_range){seq, seq + n};
+	c->quick_acks = RCV_QUICK_ACKS; // it was sent again: the sender has little in flight now
 	COUNT(c->tcp->counters, TCP_DSACK_OUT);
 }
 
@@ -343,7 +343,8 @@ rcv_round(struct tcp_conn *c, const struct tcp_seg *s)
 
 	if (!is_over && !is_pause)
 		return;
-	if (is_first || ms > RCV_QUICK_IDLE_MS)
+	// As long as a timeout: the sender begins anew, or lost all that it had in flight.
+	if (is_first || ms > c->rto_ms)
 		c->quick_acks = RCV_QUICK_ACKS;
 	if (!is_pause && !(c->flags & TF_PAUSED)) {
 		uint64_t want = 4ull * (taken - c->round_seq) + 16u * c->adv_mss;

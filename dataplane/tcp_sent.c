@@ -228,7 +228,11 @@ tcp_sent_found(struct tcp_flight *f)
 static void
 sent_delivered(struct tcp_conn *c, struct tcp_sent *r, uint32_t end, struct tcp_acked *a)
 {
-	a->delivered += end - r->seq;
+	uint32_t n = end - r->seq;
+
+	a->delivered += n;
+	if (n >= c->mss)
+		c->flags |= TF_FULL;
 	tcp_rack_arrived(c, r, a);
 }
 
@@ -372,6 +376,8 @@ tcp_sent_plain(struct tcp_conn *c, struct tcp_acked *a)
 	uint64_t us = c->tcp->now_us - r->sent_us;
 
 	a->delivered = tcp_sent_len(r);
+	if (a->delivered >= c->mss)
+		c->flags |= TF_FULL;
 	a->rtt_us = (uint32_t)MIN(us, 2000u * TCP_RTO_MAX_MS);
 	a->last_rtt_us = a->rtt_us;
 	tcp_rack_min_rtt(c, a->rtt_us);

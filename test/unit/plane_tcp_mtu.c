@@ -255,6 +255,27 @@ Test(plane_tcp_mtu, rfc2923_black_hole_is_found_after_two_timeouts)
 	segpeer_fini(&p);
 }
 
+// Segments of that size got through before: three timeouts are bad luck, five are a new path.
+Test(plane_tcp_mtu, rfc2923_black_hole_behind_full_segments_takes_longer)
+{
+	segpeer_accept(&p, NULL);
+	write_bytes(2920);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 1, 2921, 65535, NULL, 0);
+	write_bytes(14600);
+	uint64_t start = p.now_us;
+
+	while (segpeer_count(&p, COUNTER_TCP_RTO) < 4) {
+		cr_assert_lt(p.now_us - start, 20000000);
+		segpeer_wait(&p, 10);
+		segpeer_skip(&p);
+		cr_assert_eq(segpeer_count(&p, COUNTER_TCP_MTU_BLACK_HOLE), 0);
+	}
+	segpeer_wait(&p, 6000);
+	cr_assert_geq(segpeer_count(&p, COUNTER_TCP_MTU_BLACK_HOLE), 1);
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_mtu, lost_small_segments_are_no_black_hole)
 {
 	segpeer_accept(&p, NULL);

@@ -551,6 +551,39 @@ Test(plane_tcp_rcv, full_segments_are_acknowledged_at_once_in_the_beginning_and_
 	segpeer_fini(&p);
 }
 
+static uint32_t
+count_quick(uint32_t *seq)
+{
+	for (uint32_t i = 0; i < 30; i++) {
+		segpeer_skip(&p);
+		send_data(*seq, 1460);
+		*seq += 1460;
+		if (segpeer_pending(&p) == 0)
+			return i;
+	}
+	return 30;
+}
+
+// A sender whose last segments were all lost has one or two in flight then: each delayed ACK would
+// cost it more than a round trip.
+Test(plane_tcp_rcv, full_segments_are_acknowledged_at_once_after_a_timeout_of_the_sender)
+{
+	uint32_t seq = 1;
+
+	begin(256, 65535, 0);
+	segpeer_accept(&p, &SYN_SACK_SCALE);
+	cr_assert_eq(count_quick(&seq), 16);
+	segpeer_wait(&p, 50);
+	cr_assert_eq(count_quick(&seq), 0);
+	segpeer_wait(&p, 250); // the round trip is no time at all
+	cr_assert_eq(count_quick(&seq), 16);
+	segpeer_wait(&p, 50);
+	segpeer_skip(&p);
+	send_data(seq - 1460, 1460); // our ACK was lost
+	cr_assert_eq(count_quick(&seq), 16);
+	segpeer_fini(&p);
+}
+
 // --- how long a peer may stall us ---
 
 static void
