@@ -498,6 +498,7 @@ worker_usage(const struct worker *w)
 		.scans = w->scans_max - scanner_free_count(w->scanner),
 		.chunks = w->chunks.pool.used,
 		.chunks_most = w->chunks.pool.used_max,
+		.flights = tcp_flight_count(w->tcp),
 	};
 }
 

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+// press_run: overload on a whole worker, on the virtual clock: what each kind of bad peer costs,
+// how long, what it is counted as, and that honest mail gets through meanwhile (invariant 5).
+//
+//   press_run [NAME ..]     all scenarios, or those; last line "N passed, N failed"
+//
+// The limits that are written here are the ones that README.md promises. One scenario a function;
+// what the ladders and limits do is in press_ladder.c.
+#include <stdio.h>
+#include <string.h>
+
+#include "test/sim/lib/press.h"
+
+// One message or session of an honest client: what it may hold at the most while others attack.
+#define HONEST_CHUNKS (PRESS_HONEST * 24u)
+
+static const char *const to_ehlo[] = {"EHLO bad.test\r\n", NULL};
+static const char *const to_data[] = {"EHLO bad.test\r\n", "MAIL FROM:<bad@bad.test>\r\n",
+				      "RCPT TO:<somebody@server.test>\r\n", "DATA\r\n", NULL};
+
+static void
+want_ended(struct press *w, uint32_t from, uint32_t to, uint64_t after_us, uint64_t before_us)
+{
+	for (uint32_t i = from; i < to; i++) {
+		uint64_t at = w->crowd.m[i].ended_us;
+		PRESS_WANT(w, at >= after_us && at <= before_us,
+			   "member %u was ended at %lu us, not between %lu and %lu", i,
+			   (unsigned long)at, (unsigned long)after_us, (unsigned long)before_us);
+	}
+}
+
+// --- half-open ---
+
+// SYNs and nothing more: records up to three quarters of their pool, then cookies; 63 s.
+static void
+syn_only(struct press *w)
+{
+	static const char *const policy[] = {NULL};
+	uint32_t high = (4096 / 32 + 8192) / 4 * 3;
+
+	press_open(w, policy, 20000);
+	w->crowd.is_deaf = true;
+	press_begin(w, 0, 20000, NULL);
+	press_run(w, 5 * PRESS_S);
+	PRESS_WANT(w, w->handshakes_most <= high + PRESS_HONEST, "%lu handshakes at once",
+		   (unsigned long)w->handshakes_most);
+	PRESS_WANT(w, PRESS_COUNT(w, TCP_COOKIES_SENT) >= 20000 - high - PRESS_HONEST,
+		   "too few cookies");
+	press_run(w, 63 * PRESS_S);
+	PRESS_WANT(w, w->a->counters[0].handshakes_open <= PRESS_HONEST, "handshakes are left");
+	PRESS_WANT(w,
+		   PRESS_COUNT(w, TCP_EMBRYO_EXPIRED) + PRESS_COUNT(w, TCP_COOKIES_SENT) >= 20000,
+		   "SYNs went uncounted");
+	PRESS_WANT(w, w->most.connections <= 4 * PRESS_HONEST + 8, "SYNs took connections");
+	PRESS_WANT(w, w->most.chunks <= HONEST_CHUNKS, "SYNs took %u chunks", w->most.chunks);
+	press_want_honest(w);
+}
+
+// Connected, and not a word: timeouts.command_s, 421.
+static void
+no_ehlo(struct press *w)
+{
+	static const char *const policy[] = {NULL};
+
+	press_open(w, policy, 1000);
+	press_begin(w, 0, 1000, NULL);
+	uint64_t start = w->a->now_us;
+	press_run(w, 290 * PRESS_S);
+	PRESS_WANT(w, crowd_in_state(&w->crowd, MEMBER_OPEN) == 1000, "ended too early");
+	press_run(w, 20 * PRESS_S);
+	press_want_count(w, COUNTER_SESSION_TIMEOUT, 1000);
+	want_ended(w, 0, 1000, start + 299 * PRESS_S, start + 302 * PRESS_S);
+	for (uint32_t i = 0; i < 1000; i++)
+		PRESS_WANT(w, w->crowd.m[i].last_code == 421, "member %u heard %u", i,
+			   w->crowd.m[i].last_code);
+	PRESS_WANT(w, press_use(w).sessions <= PRESS_HONEST,
+		   "sessions are left after the lingering");
+	PRESS_WANT(w, w->most.chunks <= 1000 + HONEST_CHUNKS, "%u chunks", w->most.chunks);
+	press_want_honest(w);
+}
+
+// A FIN after the banner, or in the middle of a message, and then silence: the session ends at
+// once, the connection within a minute.
+static void
+half_close(struct press *w)
+{
+	static const char *const policy[] = {NULL};
+
+	press_open(w, policy, 200);
+	press_begin(w, 0, 100, to_ehlo);
+	press_begin(w, 100, 200, to_data);
+	press_run(w, 2 * PRESS_S);
+	for (uint32_t i = 100; i < 200; i++)
+		crowd_say(&w->crowd, i, SPAN_LIT("Subject: half\r\n\r\nof a "));
+	for (uint32_t i = 0; i < 200; i++)
+		crowd_fin(&w->crowd, i);
+	w->crowd.is_deaf = true;
+	press_run(w, 1 * PRESS_S);
+	PRESS_WANT(w, press_use(w).sessions <= PRESS_HONEST, "%u sessions", press_use(w).sessions);
+	press_want_count(w, COUNTER_MESSAGES_ABORTED, 100);
+	press_run(w, 69 * PRESS_S);
+	PRESS_WANT(w, press_use(w).connections <= 4 * PRESS_HONEST, "%u connections",
+		   press_use(w).connections);
+	PRESS_WANT(w, PRESS_COUNT(w, TCP_TIMEOUT) == 200, "%lu timeouts",
+		   (unsigned long)PRESS_COUNT(w, TCP_TIMEOUT));
+	press_want_honest(w);
+}
+
+// --- slow writers ---
+
+static void
+drip_tick(struct press *w)
+{
+	uint64_t *next = w->ctx;
+
+	if (w->a->now_us < *next)
+		return;
+	*next += 60 * PRESS_S;
+	for (uint32_t i = 0; i < w->crowd.count; i++)
+		if (w->crowd.m[i].state == MEMBER_OPEN)
+			crowd_say(&w->crowd, i, SPAN_LIT("x"));
+}
+
+// One byte of the message a minute keeps timeouts.data_block_s for ever; timeouts.message_s ends
+// it. One byte of a command a minute does not even keep timeouts.command_s.
+static void
+slow_writer(struct press *w)
+{
+	static const char *const policy[] = {NULL};
+	uint64_t next;
+
+	press_open(w, policy, 200);
+	press_begin(w, 0, 100, to_data);
+	press_begin(w, 100, 200, to_ehlo);
+	uint64_t start = w->a->now_us;
+	press_run(w, 1 * PRESS_S);
+	next = w->a->now_us;
+	w->ctx = &next;
+	w->tick = drip_tick;
+	w->honest_every_us = 20 * PRESS_S;
+	press_run(w, 310 * PRESS_S);
+	want_ended(w, 100, 200, start + 299 * PRESS_S, start + 305 * PRESS_S);
+	press_want_count(w, COUNTER_SESSION_TIMEOUT, 100);
+	press_run(w, 3270 * PRESS_S);
+	PRESS_WANT(w, crowd_in_state(&w->crowd, MEMBER_OPEN) == 100, "ended too early");
+	press_run(w, 40 * PRESS_S);
+	want_ended(w, 0, 100, start + 3599 * PRESS_S, start + 3605 * PRESS_S);
+	press_want_count(w, COUNTER_SESSION_TIMEOUT, 200);
+	// A chunk of bytes each, what is held of it, and a reply.
+	PRESS_WANT(w, w->most.chunks <= 200 * 2 + HONEST_CHUNKS, "%u chunks", w->most.chunks);
+	press_want_honest(w);
+}
+
+// --- slow readers ---
+
+static void
+shout(struct press *w, uint32_t from, uint32_t to)
+{
+	static char many[1400];
+
+	for (uint32_t at = 0; at + 8 <= sizeof(many); at += 8)
+		memcpy(many + at, "EHLO x\r\n", 8);
+	for (uint32_t k = 0; k < 50; k++) { // 70 KB each: more than any window
+		for (uint32_t i = from; i < to; i++)
+			if (w->crowd.m[i].state == MEMBER_OPEN &&
+			    crowd_room(&w->crowd, i) >= sizeof(many))
+				crowd_say(&w->crowd, i, span_of(many, sizeof(many)));
+		press_run(w, 10000);
+	}
+}
+
+// A reply backlog, a window's worth of input: so much one client that reads nothing can hold.
+#define SLOW_READER_CHUNKS ((16384u + 1216) / CHUNK_DATA + 2 + 65536 / CHUNK_DATA + 2)
+
+// Commands and commands, and no reply is read. The window stays shut: timeouts.command_s and
+// timeouts.zero_window_s are both 300 s.
+static void
+slow_reader(struct press *w)
+{
+	static const char *const policy[] = {NULL};
+
+	press_open(w, policy, 100);
+	for (uint32_t i = 0; i < 100; i++) {
+		w->crowd.m[i].window = 2000;
+		w->crowd.m[i].is_filling = true;
+	}
+	press_begin(w, 0, 100, NULL);
+	press_run(w, 1 * PRESS_S);
+	uint64_t start = w->a->now_us;
+	shout(w, 0, 100);
+	PRESS_WANT(w, press_use(w).chunks >= 100 * 20, "they hold no more than %u chunks",
+		   press_use(w).chunks);
+	press_run(w, 290 * PRESS_S);
+	PRESS_WANT(w, press_use(w).sessions >= 100, "ended too early");
+	press_run(w, 85 * PRESS_S);
+	PRESS_WANT(w, press_use(w).connections <= 4 * PRESS_HONEST,
+		   "%u connections are left at %lu", press_use(w).connections,
+		   (unsigned long)(w->a->now_us - start));
+	PRESS_WANT(w,
+		   PRESS_COUNT(w, SESSION_TIMEOUT) == 100 ||
+			   PRESS_COUNT(w, TCP_ZERO_WINDOW_LIMIT) == 100,
+		   "counted otherwise");
+	PRESS_WANT(w, w->most.chunks <= 100 * SLOW_READER_CHUNKS + HONEST_CHUNKS, "%u chunks",
+		   w->most.chunks);
+	press_want_honest(w);
+}
+
+static void
+sip_tick(struct press *w)
+{
+	for (uint32_t i = 0; i < w->crowd.count; i++)
+		if (w->crowd.m[i].state == MEMBER_OPEN) {
+			w->crowd.m[i].window++;
+			crowd_ack(&w->crowd, i);
+		}
+}
+
+// One byte a second is read: it gets on, and lasts until its session's end and then as long as a
+// forgotten connection may.
+static void
+sipping_reader(struct press *w)
+{
+	static const char *const policy[] = {NULL};
+
+	press_open(w, policy, 50);
+	for (uint32_t i = 0; i < 50; i++) {
+		w->crowd.m[i].window = 2000;
+		w->crowd.m[i].is_filling = true;
+	}
+	press_begin(w, 0, 50, NULL);
+	press_run(w, 1 * PRESS_S);
+	shout(w, 0, 50);
+	w->tick = sip_tick;
+	w->tick_us = PRESS_S;
+	w->honest_every_us = 60 * PRESS_S;
+	press_run(w, 3600 * PRESS_S);
+	PRESS_WANT(w, press_use(w).sessions <= PRESS_HONEST && press_use(w).connections <= 24,
+		   "%u sessions, %u connections, %u chunks after an hour", press_use(w).sessions,
+		   press_use(w).connections, press_use(w).chunks);
+	PRESS_WANT(w, w->most.chunks <= 50 * SLOW_READER_CHUNKS + HONEST_CHUNKS, "%u chunks",
+		   w->most.chunks);
+	press_want_honest(w);
+}
+
+// --- peers that vanish ---
+
+// Gone after the SYN,ACK, after the handshake, at each command, in the message, before its answer.
+static void
+vanish(struct press *w)
+{
+	static const char *const policy[] = {NULL};
+
+	press_open(w, policy, 300);
+	press_begin(w, 0, 300, NULL);
+	for (uint32_t i = 0; i < 300; i++)
+		w->crowd.m[i].is_deaf = i % 6 == 0;
+	press_run(w, 1 * PRESS_S);
+	for (uint32_t step = 1; step < 6; step++) {
+		for (uint32_t i = 0; i < 300; i++) {
+			if (i % 6 == step)
+				w->crowd.m[i].is_deaf = true;
+			if (i % 6 >= step && step <= 4)
+				crowd_say(&w->crowd, i, span_str(to_data[step - 1]));
+			else if (i % 6 == step)
+				crowd_say(&w->crowd, i,
+					  SPAN_LIT("Subject: x\r\n\r\nbody\r\n.\r\n"));
+		}
+		press_run(w, 200000);
+	}
+	PRESS_WANT(w, press_use(w).sessions >= 200, "%u sessions", press_use(w).sessions);
+	press_run(w, 400 * PRESS_S);
+	PRESS_WANT(w, press_use(w).sessions <= PRESS_HONEST, "%u sessions", press_use(w).sessions);
+	PRESS_WANT(w, press_use(w).connections <= 4 * PRESS_HONEST, "%u connections",
+		   press_use(w).connections);
+	PRESS_WANT(w, PRESS_COUNT(w, TCP_TIMEOUT) + PRESS_COUNT(w, TCP_EMBRYO_EXPIRED) >= 300,
+		   "counted otherwise: %lu and %lu", (unsigned long)PRESS_COUNT(w, TCP_TIMEOUT),
+		   (unsigned long)PRESS_COUNT(w, TCP_EMBRYO_EXPIRED));
+	PRESS_WANT(w, w->most.chunks <= 300 * 2 + HONEST_CHUNKS, "%u chunks", w->most.chunks);
+	press_want_honest(w);
+}
+
+static void
+slam_tick(struct press *w)
+{
+	for (uint32_t i = 0; i < w->crowd.count; i++) {
+		if (w->crowd.m[i].state == MEMBER_OPEN)
+			crowd_rst(&w->crowd, i);
+		else if (w->crowd.m[i].state != MEMBER_SYN)
+			crowd_syn(&w->crowd, i);
+	}
+}
+
+// Connect and reset, a hundred times as fast as any sender: nothing piles up.
+static void
+open_reset(struct press *w)
+{
+	static const char *const policy[] = {NULL};
+
+	press_open(w, policy, 100);
+	w->tick = slam_tick;
+	w->tick_us = 2000;
+	press_run(w, 20 * PRESS_S);
+	PRESS_WANT(w, PRESS_COUNT(w, TCP_RST_IN) >= 100000, "only %lu resets",
+		   (unsigned long)PRESS_COUNT(w, TCP_RST_IN));
+	PRESS_WANT(w, w->most.connections <= 100 + 4 * PRESS_HONEST + 8, "%u connections",
+		   w->most.connections);
+	PRESS_WANT(w, w->waits_most <= 8 * PRESS_HONEST * 8, "%lu in TIME_WAIT",
+		   (unsigned long)w->waits_most);
+	PRESS_WANT(w, w->most.chunks <= 200 + HONEST_CHUNKS, "%u chunks", w->most.chunks);
+	press_want_honest(w);
+}
+
+// --- memory ---
+
+// Every second byte, each in a segment of its own: reassembly holds a window's worth of chunks and
+// 16 more, and goes with the session.
+static void
+tiny_segments(struct press *w)
+{
+	static const char *const policy[] = {NULL};
+
+	press_open(w, policy, 20);
+	press_begin(w, 0, 20, NULL);
+	uint64_t start = w->a->now_us;
+	press_run(w, 1 * PRESS_S);
+	for (uint32_t at = 1; at < 65000; at += 2) {
+		for (uint32_t i = 0; i < 20; i++)
+			crowd_say_at(&w->crowd, i, at, SPAN_LIT("x"));
+		if (at % 64 == 1)
+			press_run(w, 1000);
+	}
+	PRESS_WANT(w, press_use(w).chunks >= 20 * 16, "they hold no more than %u chunks",
+		   press_use(w).chunks);
+	PRESS_WANT(w, w->most.chunks <= 20 * (65536 / CHUNK_DATA + 17) + HONEST_CHUNKS, "%u chunks",
+		   w->most.chunks);
+	press_run(w, 330 * PRESS_S);
+	want_ended(w, 0, 20, start + 299 * PRESS_S, start + 302 * PRESS_S);
+	press_want_count(w, COUNTER_SESSION_TIMEOUT, 20);
+	press_want_honest(w);
+}
+
+// Idle sessions hold no chunk and no account of flights, ten thousand of them.
+static void
+idle(struct press *w)
+{
+	static const char *const policy[] = {"machine.sessions_max 16384",
+					     "limits.client_sessions_max 0", NULL};
+
+	press_open(w, policy, 10000);
+	w->honest_every_us = 0;
+	press_begin(w, 0, 10000, to_ehlo);
+	press_run(w, 5 * PRESS_S);
+	PRESS_WANT(w, press_use(w).sessions == 10000, "%u sessions", press_use(w).sessions);
+	PRESS_WANT(w, press_use(w).chunks == 0, "%u chunks", press_use(w).chunks);
+	PRESS_WANT(w, press_use(w).flights == 0, "%u flights", press_use(w).flights);
+	PRESS_WANT(w, press_use(w).transactions + press_use(w).scans == 0, "transactions");
+	w->honest_every_us = 5 * PRESS_S;
+	press_run(w, 10 * PRESS_S);
+	press_want_honest(w);
+	w->crowd.is_deaf = false;
+	for (uint32_t i = 0; i < 10000; i++) {
+		crowd_rst(&w->crowd, i);
+		if (i % 512 == 511)
+			press_run(w, 20000);
+	}
+}
+
+static const struct press_scenario scenario[] = {
+	{"syn_only", syn_only},
+	{"no_ehlo", no_ehlo},
+	{"half_close", half_close},
+	{"slow_writer", slow_writer},
+	{"slow_reader", slow_reader},
+	{"sipping_reader", sipping_reader},
+	{"vanish", vanish},
+	{"open_reset", open_reset},
+	{"tiny_segments", tiny_segments},
+	{"idle", idle},
+};
+
+int
+main(int argc, char **argv)
+{
+	return press_main(argc, argv, scenario, ARRAY_LEN(scenario));
+}
