@@ -67,7 +67,7 @@ no_ehlo(struct press *w)
 	uint64_t start = w->a->now_us;
 	press_run(w, 290 * PRESS_S);
 	PRESS_WANT(w, crowd_in_state(&w->crowd, MEMBER_OPEN) == 1000, "ended too early");
-	press_run(w, 20 * PRESS_S);
+	press_run(w, 25 * PRESS_S);
 	press_want_count(w, COUNTER_SESSION_TIMEOUT, 1000);
 	want_ended(w, 0, 1000, start + 299 * PRESS_S, start + 302 * PRESS_S);
 	for (uint32_t i = 0; i < 1000; i++)
@@ -339,6 +339,62 @@ tiny_segments(struct press *w)
 	press_want_honest(w);
 }
 
+static void
+pour_tick(struct press *w)
+{
+	static char line[1400];
+
+	memset(line, 'y', sizeof(line));
+	for (uint32_t at = 78; at + 2 < sizeof(line); at += 80)
+		memcpy(line + at, "\r\n", 2);
+	memcpy(line + sizeof(line) - 2, "\r\n", 2);
+	for (uint32_t i = 0; i < w->crowd.count; i++)
+		for (uint32_t k = 0; k < 46; k++)
+			if (w->crowd.m[i].last_code == 354 && w->crowd.m[i].state == MEMBER_OPEN &&
+			    crowd_room(&w->crowd, i) >= sizeof(line))
+				crowd_say(&w->crowd, i, span_of(line, sizeof(line)));
+}
+
+// What one message holds of the worker while its backend takes nothing: what waits for the verdict,
+// what is cut through, the backend's send queue, and a window.
+#define MESSAGE_CHUNKS ((262144u + (256u << 10) + TCP_SEND_BYTES_MAX + 65536) / CHUNK_DATA + 12)
+
+// A mail server that takes twenty bytes a second: it never stands still for
+// timeouts.backend_block_s, and timeouts.message_s ends it. Messages of other connections go
+// through.
+static void
+slow_backend(struct press *w)
+{
+	static const char *const policy[] = {NULL};
+
+	press_open(w, policy, 20);
+	w->honest_every_us = 0;
+	w->sink.hold = 20; // one a second would be no full segment within timeouts.backend_block_s
+	w->has_slow_backend = true;
+	w->tick_us = PRESS_S;
+	press_begin(w, 0, 20, to_data);
+	uint64_t start = w->a->now_us;
+	press_run(w, 60 * PRESS_S);
+	w->sink.hold = 0;
+	w->honest_every_us = 60 * PRESS_S;
+	w->tick = pour_tick;
+	press_run(w, 300 * PRESS_S);
+	w->tick = NULL;
+	PRESS_WANT(w, press_use(w).chunks >= 20 * 300, "they hold no more than %u chunks",
+		   press_use(w).chunks);
+	PRESS_WANT(w, w->most.chunks <= 20 * MESSAGE_CHUNKS + HONEST_CHUNKS, "%u chunks",
+		   w->most.chunks);
+	press_run(w, 3000 * PRESS_S);
+	PRESS_WANT(w, press_use(w).transactions >= 20, "ended too early");
+	press_run(w, start + 3602 * PRESS_S - w->a->now_us);
+	PRESS_WANT(w, press_use(w).transactions <= PRESS_HONEST, "%u transactions are left",
+		   press_use(w).transactions);
+	press_want_count(w, COUNTER_BACKEND_TIMEOUT, 20);
+	press_want_honest(w);
+	for (uint32_t i = 0; i < 20; i++)
+		crowd_rst(&w->crowd, i);
+}
+
 // Idle sessions hold no chunk and no account of flights, ten thousand of them.
 static void
 idle(struct press *w)
@@ -375,6 +431,7 @@ static const struct press_scenario scenario[] = {
 	{"vanish", vanish},
 	{"open_reset", open_reset},
 	{"tiny_segments", tiny_segments},
+	{"slow_backend", slow_backend},
 	{"idle", idle},
 };
 
