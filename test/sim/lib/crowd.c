@@ -185,6 +185,24 @@ neighbour_answer(struct crowd *c, struct span in)
 	(void)vnet_inject(c->a->link[0], VNET_A, span_of(f, at + 32));
 }
 
+void
+crowd_meet(struct crowd *c)
+{
+	uint8_t f[64] = {0};
+	static const uint8_t arp[8] = {0, 1, 8, 0, 6, 4, 0, 1};
+
+	for (uint32_t i = 0; i < CROWD_ADDRS && !c->is_v6; i++) {
+		struct ipaddr a = crowd_addr(c, i);
+		uint32_t at = eth_put(c, f, 0x0806);
+
+		memcpy(f + at, arp, sizeof(arp));
+		memcpy(f + at + 8, crowd_mac, 6);
+		put32(f + at + 14, ipaddr_to_v4(&a));
+		put32(f + at + 24, TEST_OUTSIDE_IP);
+		(void)vnet_inject(c->a->link[0], VNET_A, span_of(f, at + 28));
+	}
+}
+
 // --- members ---
 
 static void

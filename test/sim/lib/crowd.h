@@ -45,6 +45,8 @@ struct crowd {
 
 void crowd_open(struct crowd *c, struct appliance *a, uint32_t count, bool is_v6);
 void crowd_close(struct crowd *c);
+// In IPv4: all its addresses ask for the appliance's, which knows them from then on.
+void crowd_meet(struct crowd *c);
 struct ipaddr crowd_addr(const struct crowd *c, uint32_t i);
 void crowd_syn(struct crowd *c, uint32_t i); // begins, from whatever state
 void crowd_say(struct crowd *c, uint32_t i, struct span s);

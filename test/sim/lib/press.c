@@ -178,6 +178,8 @@ press_open(struct press *w, const char *const *lines, uint32_t members)
 	w->sink.keep = false;
 	w->honest_every_us = 0;
 	press_run(w, 3 * PRESS_S); // addresses, the first health check
+	crowd_meet(&w->crowd);
+	press_run(w, w->tick_us);
 	w->honest_every_us = 5 * PRESS_S;
 }
 
@@ -252,12 +254,26 @@ press_drain(struct press *w, uint64_t us)
 }
 
 void
+press_want_served(struct press *w)
+{
+	uint64_t every = w->honest_every_us;
+	uint32_t before = w->sent;
+
+	if (w->honest[0].is_running)
+		return;
+	w->honest_every_us = 0;
+	w->tick = NULL;
+	honest_begin(w, &w->honest[0]);
+	press_run(w, PRESS_S);
+	w->honest_every_us = every;
+	PRESS_WANT(w, w->sent == before + PRESS_MESSAGES, "no mail gets through afterwards");
+}
+
+void
 press_check_calm(struct press *w)
 {
-	struct press_honest *h = &w->honest[0];
 	const struct worker_usage u = press_use(w);
 	const struct counters *c = &w->a->counters[0];
-	uint64_t every = w->honest_every_us;
 
 	PRESS_WANT(w, is_at_rest(w),
 		   "left are %u sessions, %u transactions, %u scans, %u connections, %u chunks, "
@@ -266,15 +282,7 @@ press_check_calm(struct press *w)
 		   c->time_waits_open);
 	PRESS_WANT(w, u.flights == 0, "%u flights are left", u.flights);
 	PRESS_WANT(w, press_level(w) == 0, "the level stays at %" PRIu64, press_level(w));
-	if (h->is_running)
-		return;
-	w->honest_every_us = 0;
-	w->tick = NULL;
-	uint32_t before = w->sent;
-	honest_begin(w, h);
-	press_run(w, PRESS_S);
-	w->honest_every_us = every;
-	PRESS_WANT(w, w->sent == before + PRESS_MESSAGES, "no mail gets through afterwards");
+	press_want_served(w);
 }
 
 bool

@@ -60,7 +60,8 @@ void press_policy(struct press *w, const char *line); // from now on
 void press_run(struct press *w, uint64_t us);
 // Honest clients end what they do; the rest of the time passes until nothing is left, `us` at most.
 void press_drain(struct press *w, uint64_t us);
-// All pools back at their mark, every level left, and a new session sends its mail at once.
+void press_want_served(struct press *w); // a new session sends its mail within a second
+// All pools back at their mark, every level left, and press_want_served.
 void press_check_calm(struct press *w);
 bool press_close(struct press *w, const char *name); // true: nothing was wrong
 struct worker_usage press_use(const struct press *w);
