@@ -395,6 +395,95 @@ slow_backend(struct press *w)
 		crowd_rst(&w->crowd, i);
 }
 
+// Sixty-four messages of 150 KB at once and again, with a pool for six of them: 421 and 452 and
+// nothing worse, and what was accepted arrives.
+static void
+flood_tick(struct press *w)
+{
+	for (uint32_t i = 0; i < w->crowd.count; i++) {
+		struct member *m = &w->crowd.m[i];
+		bool is_sent = m->last_code == 354 && m->seq - m->body_seq > 150000;
+		if (is_sent && m->acked == m->seq)
+			crowd_say(&w->crowd, i, SPAN_LIT(".\r\nQUIT\r\n"));
+		bool is_over = m->state == MEMBER_ENDED || m->state == MEMBER_RESET ||
+			       (m->last_code >= 400 && m->state == MEMBER_OPEN);
+		if (is_over || (m->state == MEMBER_SYN && w->a->now_us % PRESS_S == 0)) {
+			crowd_rst(&w->crowd, i);
+			m->script = to_data;
+			crowd_syn(&w->crowd, i);
+		}
+	}
+	pour_tick(w);
+}
+
+static void
+flood(struct press *w)
+{
+	static const char *const policy[] = {"machine.chunks 512", NULL};
+
+	press_open(w, policy, 64);
+	w->tick_us = 20000;
+	w->honest_every_us = PRESS_S / 2;
+	press_begin(w, 0, 64, to_data);
+	w->tick = flood_tick;
+	press_run(w, 25 * PRESS_S);
+	PRESS_WANT(w, w->failed == 0, "%u honest messages failed", w->failed);
+	PRESS_WANT(w, w->refused + w->put_off > 0, "there was no pressure");
+	PRESS_WANT(w, w->most.chunks <= 512, "%u chunks", w->most.chunks);
+	PRESS_WANT(w, w->slowest_us <= 10 * PRESS_S, "an honest session took %lu us",
+		   (unsigned long)w->slowest_us);
+	PRESS_WANT(w,
+		   PRESS_COUNT(w, SHED_SESSIONS) + PRESS_COUNT(w, SHED_MESSAGES) +
+				   PRESS_COUNT(w, SHED_MEMORY) >=
+			   w->refused + w->put_off,
+		   "refused and not counted");
+	PRESS_WANT(w, w->sink.accepted == PRESS_COUNT(w, MESSAGES_DELIVERED), "lost: %lu and %lu",
+		   (unsigned long)w->sink.accepted,
+		   (unsigned long)PRESS_COUNT(w, MESSAGES_DELIVERED));
+	w->tick = NULL;
+	for (uint32_t i = 0; i < 64; i++)
+		crowd_rst(&w->crowd, i);
+	press_run(w, 10 * PRESS_S); // what flows ends
+	press_want_served(w);
+}
+
+// The mail server vanishes for a minute in the middle of everything: what was promised to paused
+// clients fits, all of it; nobody who waits is sent away.
+static void
+dark_backend(struct press *w)
+{
+	static const char *const policy[] = {"machine.chunks 4096", NULL};
+	struct vnet_path dark = {0}, clean = {0};
+
+	press_open(w, policy, 100);
+	w->honest_every_us = 0;
+	w->tick_us = 20000;
+	press_begin(w, 0, 100, to_data);
+	press_run(w, PRESS_S);
+	dark.dark_from_us = w->a->now_us;
+	dark.dark_until_us = w->a->now_us + 60 * PRESS_S;
+	for (uint32_t e = 0; e < 2; e++)
+		vnet_link_set(w->a->link[1], e, &dark);
+	w->tick = pour_tick;
+	press_run(w, 60 * PRESS_S);
+	PRESS_WANT(w, press_use(w).chunks >= 3000, "they hold no more than %u chunks",
+		   press_use(w).chunks);
+	PRESS_WANT(w, w->most.chunks <= 4096, "%u chunks", w->most.chunks);
+	for (uint32_t e = 0; e < 2; e++)
+		vnet_link_set(w->a->link[1], e, &clean);
+	press_run(w, 30 * PRESS_S);
+	w->tick = NULL;
+	press_run(w, PRESS_S);
+	for (uint32_t i = 0; i < 100; i++)
+		PRESS_WANT(w, w->crowd.m[i].state == MEMBER_OPEN, "member %u was sent away", i);
+	for (uint32_t i = 0; i < 100; i++)
+		crowd_rst(&w->crowd, i);
+	press_run(w, PRESS_S);
+	PRESS_WANT(w, press_level(w) == 0, "level %lu a second later",
+		   (unsigned long)press_level(w));
+	press_want_served(w);
+}
+
 // Idle sessions hold no chunk and no account of flights, ten thousand of them.
 static void
 idle(struct press *w)
@@ -432,6 +521,8 @@ static const struct press_scenario scenario[] = {
 	{"open_reset", open_reset},
 	{"tiny_segments", tiny_segments},
 	{"slow_backend", slow_backend},
+	{"flood", flood},
+	{"dark_backend", dark_backend},
 	{"idle", idle},
 };
 

@@ -221,6 +221,8 @@ member_reply(struct crowd *c, uint32_t i, struct span s)
 	m->last_code =
 		s.n >= 3 ? (uint16_t)((s.p[0] - '0') * 100 + (s.p[1] - '0') * 10 + s.p[2] - '0')
 			 : 0;
+	if (m->last_code == 354)
+		m->body_seq = m->seq;
 	if (m->replies++ == 0)
 		m->code = m->last_code;
 	if (m->script == NULL || *m->script == NULL || m->last_code >= 400)

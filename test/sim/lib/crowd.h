@@ -28,6 +28,7 @@ struct member {
 	bool is_deaf;              // neither hears nor answers
 	bool is_filling;           // takes nothing: the window closes with every byte
 	uint16_t code, last_code;  // of the first and of the newest reply
+	uint32_t body_seq;         // where it was when it was told 354
 	uint32_t replies;          // segments with bytes
 	const char *const *script; // what it says on each reply, up to a NULL
 	uint64_t ended_us;         // when the appliance closed or reset it
