@@ -25,12 +25,18 @@ backend_settings(const struct smtp_backend *b)
 }
 
 static void
-backend_arm(struct smtp_backend *b, uint32_t seconds)
+backend_arm_ms(struct smtp_backend *b, uint64_t ms)
 {
 	if (b->is_broken)
 		return;
 	smtp_timer_stop(b->smtp, &b->timer);
-	smtp_timer_set(b->smtp, &b->timer, seconds * 1000ull);
+	smtp_timer_set(b->smtp, &b->timer, ms);
+}
+
+static void
+backend_arm(struct smtp_backend *b, uint32_t seconds)
+{
+	backend_arm_ms(b, seconds * 1000ull);
 }
 
 static void
@@ -276,12 +282,22 @@ backend_arm_final(struct smtp_backend *b)
 	uint64_t now_us = b->smtp->now_us;
 	uint64_t ms = now_us < b->final_us ? (b->final_us - now_us) / 1000 : 0;
 
-	if (b->is_broken)
-		return;
 	if (tcp_conn_unsent(b->conn) > 0)
 		ms = MIN(ms, backend_settings(b)->timeouts_backend_block_s * 1000ull);
-	smtp_timer_stop(b->smtp, &b->timer);
-	smtp_timer_set(b->smtp, &b->timer, ms);
+	backend_arm_ms(b, ms);
+}
+
+// The next piece has to be taken in time, and all of them before the message's own time is over: a
+// backend that takes a few bytes now and then would hold half a megabyte for days.
+static void
+backend_arm_body(struct smtp_backend *b)
+{
+	const struct policy_settings *set = backend_settings(b);
+	uint64_t ms = set->timeouts_backend_block_s * 1000ull;
+	uint64_t end_us = b->tx->mail_us + set->timeouts_message_s * 1000000ull;
+	uint64_t now_us = b->smtp->now_us;
+
+	backend_arm_ms(b, MIN(ms, now_us < end_us ? (end_us - now_us) / 1000 : 0));
 }
 
 void
@@ -298,7 +314,7 @@ smtp_backend_pump(struct smtp_backend *b)
 			      backend_settings(b)->timeouts_backend_final_s * 1000000ull;
 		backend_arm_final(b);
 	} else {
-		backend_arm(b, backend_settings(b)->timeouts_backend_block_s);
+		backend_arm_body(b);
 	}
 }
 

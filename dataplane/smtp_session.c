@@ -490,6 +490,14 @@ take_command(struct smtp_session *s, struct span in)
 	return taken;
 }
 
+// Who does not read its replies waits until half of them are taken. The time for its next command
+// runs on meanwhile: else one byte read a second would be enough to stay for a day.
+static bool
+has_backlog(const struct smtp_session *s, const struct tcp_conn *c)
+{
+	return tcp_conn_unsent(c) > (s->is_choked ? SMTP_REPLY_BACKLOG / 2 : SMTP_REPLY_BACKLOG);
+}
+
 static uint32_t
 session_recv(void *user, struct tcp_conn *c, struct span data)
 {
@@ -504,7 +512,7 @@ session_recv(void *user, struct tcp_conn *c, struct span data)
 		struct span rest = span_from(data, taken);
 		switch ((enum smtp_state)s->state) {
 		case SMTP_COMMAND:
-			s->is_choked = tcp_conn_unsent(c) > SMTP_REPLY_BACKLOG;
+			s->is_choked = has_backlog(s, c);
 			if (s->is_choked) {
 				waits = true;
 			} else if (step >= SMTP_STEPS_MAX) {
@@ -539,7 +547,7 @@ session_sent(void *user, struct tcp_conn *c)
 {
 	struct smtp_session *s = user;
 	OBJ_CHECK(s, SMTP_SESSION_MAGIC);
-	if (s->is_choked && tcp_conn_unsent(c) <= SMTP_REPLY_BACKLOG) {
+	if (s->is_choked && !has_backlog(s, c)) {
 		s->is_choked = false;
 		tcp_conn_resume(c);
 	}

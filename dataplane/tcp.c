@@ -173,6 +173,13 @@ tcp_conn_max(const struct tcp *t)
 }
 
 uint32_t
+tcp_flight_count(const struct tcp *t)
+{
+	OBJ_CHECK(t, TCP_MAGIC);
+	return t->flights.used;
+}
+
+uint32_t
 tcp_embryo_count(const struct tcp *t)
 {
 	OBJ_CHECK(t, TCP_MAGIC);

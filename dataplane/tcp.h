@@ -153,6 +153,7 @@ uint64_t tcp_next_ms(const struct tcp *t);
 uint32_t tcp_conn_count(const struct tcp *t);   // without the two that follow
 uint32_t tcp_embryo_count(const struct tcp *t); // handshakes that wait for their last segment
 uint32_t tcp_wait_count(const struct tcp *t);   // in TIME_WAIT, and in FIN_WAIT2 without a user
+uint32_t tcp_flight_count(const struct tcp *t); // connections with an account of what is in flight
 uint32_t tcp_conn_max(const struct tcp *t);
 // How hard the worker is pressed (shed.h): from SHED_COOKIES on SYNs are answered without memory,
 // from SHED_SHRINK on windows do not grow, from SHED_DROP on SYNs are dropped.

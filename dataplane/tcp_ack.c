@@ -184,8 +184,9 @@ ack_new(struct tcp_conn *c, struct tcp_acked *a)
 	else if (c->flight != NULL)
 		ack_scoreboard(c, a);
 	ack_timers(c);
-	if (c->ops == NULL && (c->flags & TF_USED))
-		c->idle_ms = tcp_after(c, TCP_FIN_WAIT2_MS); // forgotten, but it gets on
+	// Forgotten, but it gets on: by full segments, or a byte a minute would keep it for ever.
+	if (c->ops == NULL && (c->flags & TF_USED) && acked >= c->mss)
+		c->idle_ms = tcp_after(c, TCP_FIN_WAIT2_MS);
 	if (is_fin)
 		ack_fin(c);
 	else if (tcp_has_unsent(c))

@@ -375,6 +375,10 @@ take_stock(struct worker *w, uint64_t now_us)
 	use.of[SHED_CHUNKS] = permille(w->chunks.pool.used, w->chunks.pool.cap);
 	use.of[SHED_SESSIONS] = permille(smtp_session_count(w->smtp), w->sessions_max);
 	use.of[SHED_CONNS] = permille(tcp_conn_count(w->tcp), tcp_conn_max(w->tcp));
+	// A core that has idle turns keeps up, whatever the busy ones took: else the level would last
+	// until strangers, who are refused, had made enough of them.
+	if (!w->was_busy)
+		w->loop_us16 -= w->loop_us16 / 16;
 	use.of[SHED_LOOP] = w->loop_us16 / 16;
 	if (!shed_update(&w->shed, &use, now_us))
 		return;
@@ -498,6 +502,7 @@ worker_usage(const struct worker *w)
 		.scans = w->scans_max - scanner_free_count(w->scanner),
 		.chunks = w->chunks.pool.used,
 		.chunks_most = w->chunks.pool.used_max,
+		.flights = tcp_flight_count(w->tcp),
 	};
 }
 

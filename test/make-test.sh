@@ -59,6 +59,12 @@ fi
 if [ -e test/sim/sim_run.c ]; then
 	tally_run total "simulation" 600 "$build/test/sim/sim_run"
 fi
+if [ -e test/sim/press_run.c ]; then
+	tally_run total "bad peers" 300 "$build/test/sim/press_run"
+fi
+if [ -e test/sim/shed_run.c ]; then
+	tally_run total "shedding" 300 "$build/test/sim/shed_run"
+fi
 if [ -e test/sim/pair_run.c ]; then
 	tally_run total "pairs of endpoints" 600 "$build/test/sim/pair_run"
 fi
