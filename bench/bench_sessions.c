@@ -6,14 +6,14 @@
 // process grew by from before the worker was opened, all tables included, divided by the sessions.
 // new_session_rate is that of short sessions (SYN to the last FIN, EHLO and QUIT in between) while
 // the million is there; its baseline is the same worker's rate before the first of them came. Only
-// the cycles inside worker_poll count, not those of the clients (crowd.c).
+// the cycles inside worker_poll count, not those of the clients (mass.c).
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
-#include "bench/crowd.h"
+#include "bench/mass.h"
 #include "dataplane/worker.h"
 #include "test/sim/lib/testpolicy.h"
 
@@ -22,7 +22,7 @@
 #define TURNS_MAX 100000000ull
 
 struct world {
-	struct crowd out, in;
+	struct mass out, in;
 	struct worker *worker;
 	struct counters counters;
 	uint64_t now_us, cycles;
@@ -74,8 +74,8 @@ world_open(struct world *w, const struct policy_use *use)
 				.mem = &mem_heap,
 				.iface_count = 2};
 
-	crowd_init(&w->out, TEST_OUTSIDE_IP, mac[0]);
-	crowd_init(&w->in, TEST_INSIDE_IP, mac[1]);
+	mass_init(&w->out, TEST_OUTSIDE_IP, mac[0]);
+	mass_init(&w->in, TEST_INSIDE_IP, mac[1]);
 	a.ifaces[0] = (struct net_iface){
 		.port = &w->out.port,
 		.addr_count = 1,
@@ -119,7 +119,7 @@ open_sessions(struct world *w, uint32_t count, bool is_quitting)
 		CHECK(t < TURNS_MAX);
 		// No more at once than a burst: a crowd that comes all at one time measures queues.
 		for (uint32_t i = 0; i < PORT_BURST && opened < count; i++) {
-			if (!crowd_open(&w->out, w->next))
+			if (!mass_open(&w->out, w->next))
 				break;
 			w->next++;
 			opened++;
@@ -175,7 +175,7 @@ main(int argc, char **argv)
 		  hz / empty);
 	worker_close(&w.worker);
 	policy_use_close(&use);
-	crowd_fini(&w.out);
-	crowd_fini(&w.in);
+	mass_fini(&w.out);
+	mass_fini(&w.in);
 	return bench_finish(&b);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// crowd: see crowd.h.
+// mass: see mass.h.
 
-#include "bench/crowd.h"
+#include "bench/mass.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,14 +37,14 @@ sum16(const uint8_t *p, uint32_t n, uint32_t sum)
 }
 
 static void
-put(struct crowd *c, const struct reply *r)
+put(struct mass *c, const struct reply *r)
 {
 	static const uint8_t syn_options[] = {2, 4, 5, 0xb4, 4, 2, 1, 3, 3, 7};
 	uint32_t n = r->text != NULL ? (uint32_t)strlen(r->text) : 0;
 	uint32_t options = 12 + (r->flags & SYN ? 12 : 0), tcp = 20 + options;
 
-	CHECK(c->head - c->tail < CROWD_QUEUE);
-	uint8_t *f = c->queue[c->head % CROWD_QUEUE].data, *ip = f + 14, *t = ip + 20;
+	CHECK(c->head - c->tail < MASS_QUEUE);
+	uint8_t *f = c->queue[c->head % MASS_QUEUE].data, *ip = f + 14, *t = ip + 20;
 
 	CHECK(14 + 20 + tcp + n <= sizeof(c->queue[0].data));
 	memcpy(f, c->server_mac, 6);
@@ -76,19 +76,19 @@ put(struct crowd *c, const struct reply *r)
 	uint32_t pseudo = (r->client_addr >> 16) + (r->client_addr & 0xffff) + (c->server >> 16) +
 			  (c->server & 0xffff) + 6 + tcp + n;
 	store_be16(t + 16, sum16(t, tcp + n, pseudo));
-	c->queue[c->head % CROWD_QUEUE].len = (uint16_t)(14 + 20 + tcp + n);
+	c->queue[c->head % MASS_QUEUE].len = (uint16_t)(14 + 20 + tcp + n);
 	c->head++;
 }
 
 // The worker asks for the router's address.
 static void
-answer_arp(struct crowd *c, const uint8_t *f)
+answer_arp(struct mass *c, const uint8_t *f)
 {
 	if (load_be16(f + 20) != 1 || load_be32(f + 38) == c->server)
 		return;
-	uint8_t *a = c->queue[c->head % CROWD_QUEUE].data;
+	uint8_t *a = c->queue[c->head % MASS_QUEUE].data;
 
-	CHECK(c->head - c->tail < CROWD_QUEUE);
+	CHECK(c->head - c->tail < MASS_QUEUE);
 	memcpy(a, f + 6, 6);
 	memcpy(a + 6, c->port.mac, 6);
 	a[11] = 1;
@@ -98,12 +98,12 @@ answer_arp(struct crowd *c, const uint8_t *f)
 	memcpy(a + 22, a + 6, 6);
 	memcpy(a + 28, f + 38, 4);
 	memcpy(a + 32, f + 22, 10);
-	c->queue[c->head % CROWD_QUEUE].len = 60;
+	c->queue[c->head % MASS_QUEUE].len = 60;
 	c->head++;
 }
 
 static void
-answer(struct crowd *c, const uint8_t *f, uint32_t len)
+answer(struct mass *c, const uint8_t *f, uint32_t len)
 {
 	const uint8_t *ip = f + 14, *t = ip + 20;
 
@@ -157,90 +157,90 @@ answer(struct crowd *c, const uint8_t *f, uint32_t len)
 }
 
 static uint16_t
-crowd_rx(struct port *p, struct frame *f, uint16_t most)
+mass_rx(struct port *p, struct frame *f, uint16_t most)
 {
-	struct crowd *c = CONTAINER_OF(p, struct crowd, port);
+	struct mass *c = CONTAINER_OF(p, struct mass, port);
 	uint16_t n = 0;
 
 	// A frame stays where it is until the next call: answers are made at the other end.
-	for (; n < most && n < CROWD_QUEUE / 2 && c->tail != c->head; n++, c->tail++)
-		f[n] = (struct frame){.data = c->queue[c->tail % CROWD_QUEUE].data,
-				      .len = c->queue[c->tail % CROWD_QUEUE].len};
+	for (; n < most && n < MASS_QUEUE / 2 && c->tail != c->head; n++, c->tail++)
+		f[n] = (struct frame){.data = c->queue[c->tail % MASS_QUEUE].data,
+				      .len = c->queue[c->tail % MASS_QUEUE].len};
 	return n;
 }
 
 static void
-crowd_rx_free(struct port *p, struct frame *f)
+mass_rx_free(struct port *p, struct frame *f)
 {
 	(void)p;
 	(void)f;
 }
 
 static bool
-crowd_tx_get(struct port *p, struct frame *f)
+mass_tx_get(struct port *p, struct frame *f)
 {
-	struct crowd *c = CONTAINER_OF(p, struct crowd, port);
+	struct mass *c = CONTAINER_OF(p, struct mass, port);
 
 	*f = (struct frame){.data = c->tx};
-	return c->head - c->tail < CROWD_QUEUE - 2 * PORT_BURST;
+	return c->head - c->tail < MASS_QUEUE - 2 * PORT_BURST;
 }
 
 static void
-crowd_tx_put(struct port *p, struct frame *f)
+mass_tx_put(struct port *p, struct frame *f)
 {
-	answer(CONTAINER_OF(p, struct crowd, port), f->data, f->len);
+	answer(CONTAINER_OF(p, struct mass, port), f->data, f->len);
 }
 
 static uint32_t
-crowd_tx_flush(struct port *p)
+mass_tx_flush(struct port *p)
 {
 	(void)p;
 	return 0;
 }
 
-static const struct port_ops crowd_ops = {
-	.rx = crowd_rx,
-	.rx_free = crowd_rx_free,
-	.tx_get = crowd_tx_get,
-	.tx_put = crowd_tx_put,
-	.tx_flush = crowd_tx_flush,
+static const struct port_ops mass_ops = {
+	.rx = mass_rx,
+	.rx_free = mass_rx_free,
+	.tx_get = mass_tx_get,
+	.tx_put = mass_tx_put,
+	.tx_flush = mass_tx_flush,
 };
 
 void
-crowd_init(struct crowd *c, uint32_t server_addr, const uint8_t server_mac[6])
+mass_init(struct mass *c, uint32_t server_addr, const uint8_t server_mac[6])
 {
-	*c = (struct crowd){.port = {.ops = &crowd_ops, .mtu = 1500}, .server = server_addr};
+	*c = (struct mass){.port = {.ops = &mass_ops, .mtu = 1500}, .server = server_addr};
 	memcpy(c->server_mac, server_mac, 6);
 	memcpy(c->port.mac, server_mac, 6);
-	c->queue = calloc(CROWD_QUEUE, sizeof(*c->queue));
+	c->queue = calloc(MASS_QUEUE, sizeof(*c->queue));
 	CHECK(c->queue != NULL);
 }
 
 void
-crowd_fini(struct crowd *c)
+mass_fini(struct mass *c)
 {
 	free(c->queue);
 	c->queue = NULL;
 }
 
 bool
-crowd_open(struct crowd *c, uint32_t client)
+mass_open(struct mass *c, uint32_t client)
 {
 	const struct reply syn = {
-		.client_addr = FIRST_ADDR + client / CROWD_PORTS,
-		.client_port = (uint16_t)(FIRST_PORT + client % CROWD_PORTS),
+		.client_addr = FIRST_ADDR + client / MASS_PORTS,
+		.client_port = (uint16_t)(FIRST_PORT + client % MASS_PORTS),
 		.seq = ISS,
 		.flags = SYN,
 		.tsval = 1,
 	};
-	if (c->head - c->tail >= CROWD_QUEUE / 4)
+	if (c->head - c->tail >= MASS_QUEUE / 4)
 		return false;
 	put(c, &syn);
 	return true;
 }
 
 uint32_t
-crowd_pending(const struct crowd *c)
+mass_pending(const struct mass *c)
 {
 	return c->head - c->tail;
 }

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// crowd: a million SMTP clients behind one port, without memory for any of them.
+// mass: a million SMTP clients behind one port, without memory for any of them.
 //
 // What for: benchmarks of very many sessions. Each frame that the worker sends is answered from
 // what stands in it alone: SYN-ACK by ACK, banner by EHLO, its reply by nothing (the session is
 // idle then) or by QUIT, FIN by FIN. Who calls it: one thread. Memory: the frames on their way, on
-// the heap. What can go wrong: the queue of answers is full: crowd_open says no, and the caller
-// polls first. Client number n has the address 10.0.0.1 + n / CROWD_PORTS and one of CROWD_PORTS
+// the heap. What can go wrong: the queue of answers is full: mass_open says no, and the caller
+// polls first. Client number n has the address 10.0.0.1 + n / MASS_PORTS and one of MASS_PORTS
 // ports.
 #pragma once
 
 #include "dataplane/port.h"
 
-#define CROWD_PORTS 16u // sessions of one client address
-#define CROWD_QUEUE 8192u
+#define MASS_PORTS 16u // sessions of one client address
+#define MASS_QUEUE 8192u
 
-struct crowd {
+struct mass {
 	struct port port;
 	uint32_t server; // IPv4 address, TCP port 25
 	uint8_t server_mac[6];
@@ -28,7 +28,7 @@ struct crowd {
 	uint8_t tx[PORT_FRAME_SIZE];
 };
 
-void crowd_init(struct crowd *c, uint32_t server_addr, const uint8_t server_mac[6]);
-void crowd_fini(struct crowd *c);
-must_use bool crowd_open(struct crowd *c, uint32_t client); // sends its SYN; false: not now
-uint32_t crowd_pending(const struct crowd *c);
+void mass_init(struct mass *c, uint32_t server_addr, const uint8_t server_mac[6]);
+void mass_fini(struct mass *c);
+must_use bool mass_open(struct mass *c, uint32_t client); // sends its SYN; false: not now
+uint32_t mass_pending(const struct mass *c);
