@@ -454,6 +454,10 @@ Test(plane_tcp_loss, duplicates_after_a_timeout_do_not_retransmit)
 	segpeer_skip(&p);
 	for (int i = 0; i < 5; i++)
 		segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0); // of the first repetition; below recover
+	for (int i = 0; i < 5; i++)
+		segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 3);
 	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_FAST_RETRANSMIT), 0,
 		     "RFC 6582: not above recover");
 	segpeer_fini(&p);

@@ -146,6 +146,46 @@ Test(plane_tcp_rack, lost_repetition_is_found_without_a_timeout)
 	segpeer_fini(&p);
 }
 
+Test(plane_tcp_rack, third_report_ends_the_waiting)
+{
+	cr_assert_eq(start(false, 30), 10);
+	segpeer_wait(&p, RTT_MS);
+	sack(1, AT(1), AT(2));
+	sack(1, AT(1), AT(3));
+	segpeer_wait(&p, 5); // a quarter of the round trip is 10
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 0);
+	segpeer_skip(&p); // what left is new
+	sack(1, AT(1), AT(4));
+	data(AT(0));
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 1);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, recovery_lasts_until_all_that_was_out_is_acknowledged)
+{
+	uint32_t blocks[4] = {AT(6), AT(10), AT(1), AT(5)}, end = AT(10);
+
+	cr_assert_eq(start(false, 60), 10);
+	segpeer_wait(&p, RTT_MS);
+	ack_blocks(1, 0, 2, blocks); // 0 and 5 are lost
+	while (segpeer_next(&p, &s))
+		end = MAX(end, s.seq + s.len);
+	cr_assert(end > AT(11));
+	segpeer_wait(&p, RTT_MS);
+	sack(AT(5), AT(6), end); // the second one once more: the same recovery
+	data(AT(5));
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 1);
+	segpeer_wait(&p, RTT_MS);
+	ack(end); // it is over: the next one is another
+	while (segpeer_next(&p, &s))
+		;
+	segpeer_wait(&p, RTT_MS);
+	sack(end, end + MSS, end + 4 * MSS);
+	data(end);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 2);
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_rack, probe_repeats_the_tail)
 {
 	start(false, 3);
@@ -200,6 +240,10 @@ Test(plane_tcp_rack, tail_that_a_probe_repaired_counts_as_a_loss)
 		ack(AT(4));
 		cr_assert_eq(segpeer_count(&p, COUNTER_TCP_TLP_LOSS), !has_dsack);
 		cr_assert_eq(segpeer_count(&p, COUNTER_TCP_DSACK_IN), has_dsack);
+		tcp_conn_write(p.user.c, span_of(b + 5 * MSS, 20 * MSS));
+		segpeer_work(&p);
+		// One is in flight, and the window of ten is one of seven now.
+		cr_assert_eq(segpeer_pending(&p), has_dsack ? 9 : 6, "%u", segpeer_pending(&p));
 		segpeer_fini(&p);
 		init();
 	}
