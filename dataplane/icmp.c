@@ -45,7 +45,8 @@ echo_answer(struct net *n, const struct eth_in *in, struct span icmp)
 	p[2] = p[3] = 0;
 	uint16_t sum = (uint16_t)~ip_sum_fold(ip_sum(p, icmp.n, 0));
 	memcpy(p + 2, &sum, 2);
-	ip_fill(ip, load_be32(in->l3.p + 16), load_be32(in->l3.p + 12), IP_PROTO_ICMP, icmp.n);
+	const struct ip_out o = ip_out_of(n, IP_PROTO_ICMP, icmp.n);
+	ip_fill(ip, load_be32(in->l3.p + 16), load_be32(in->l3.p + 12), &o);
 	eth_fill(&n->iface[in->iface], out.data, in->src, ETH_IPV4);
 	net_frame_put(n, in->iface, &out, IP_HEADER + icmp.n);
 	return true;

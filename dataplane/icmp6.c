@@ -32,7 +32,8 @@ echo_answer(struct net *n, const struct ip6_in *in)
 		return true;
 	memcpy(from.b, in->ip + 24, 16);
 	memcpy(to.b, in->ip + 8, 16);
-	ip6_fill(ip, &from, &to, IP_PROTO_ICMP6, size);
+	const struct ip_out o = ip_out_of(n, IP_PROTO_ICMP6, size);
+	ip6_fill(ip, &from, &to, &o);
 	uint8_t *p = ip + IP6_HEADER;
 	memcpy(p, in->body.p, size);
 	p[0] = ICMP6_ECHO_REPLY;

@@ -60,16 +60,16 @@ ip_sum_pseudo(const uint8_t *ip, uint8_t proto, uint32_t size)
 
 // Identification 0 and DF: an atomic datagram needs no identification (RFC 6864 4.1).
 void
-ip_fill(uint8_t *ip, uint32_t src, uint32_t dst, uint8_t proto, uint32_t size)
+ip_fill(uint8_t *ip, uint32_t src, uint32_t dst, const struct ip_out *o)
 {
-	CHECK(size <= UINT16_MAX - IP_HEADER);
+	CHECK(o->size <= UINT16_MAX - IP_HEADER);
 	ip[0] = 0x45;
-	ip[1] = 0;
-	store_be16(ip + 2, (uint16_t)(IP_HEADER + size));
+	ip[1] = o->class;
+	store_be16(ip + 2, (uint16_t)(IP_HEADER + o->size));
 	store_be16(ip + 4, 0);
 	store_be16(ip + 6, 0x4000);
-	ip[8] = IP_TTL;
-	ip[9] = proto;
+	ip[8] = o->hops;
+	ip[9] = o->proto;
 	store_be16(ip + 10, 0);
 	store_be32(ip + 12, src);
 	store_be32(ip + 16, dst);

@@ -28,14 +28,13 @@ ip6_local(struct net_if *i, const uint8_t addr[16])
 }
 
 void
-ip6_fill(uint8_t *ip, const struct ipaddr *src, const struct ipaddr *dst, uint8_t proto,
-	 uint32_t size)
+ip6_fill(uint8_t *ip, const struct ipaddr *src, const struct ipaddr *dst, const struct ip_out *o)
 {
-	CHECK(size <= UINT16_MAX);
-	store_be32(ip, 6u << 28);
-	store_be16(ip + 4, (uint16_t)size);
-	ip[6] = proto;
-	ip[7] = IP_TTL;
+	CHECK(o->size <= UINT16_MAX);
+	store_be32(ip, 6u << 28 | (uint32_t)o->class << 20);
+	store_be16(ip + 4, (uint16_t)o->size);
+	ip[6] = o->proto;
+	ip[7] = o->hops;
 	memcpy(ip + 8, src->b, 16);
 	memcpy(ip + 24, dst->b, 16);
 }
@@ -52,7 +51,7 @@ ip6_label(uint8_t *ip, uint32_t ports)
 		memcpy(&w, ip + at, 8);
 		h = (h ^ w) * 0x9e3779b97f4a7c15ull;
 	}
-	store_be32(ip, 6u << 28 | (uint32_t)(h >> 44));
+	store_be32(ip, (load_be32(ip) & 0xfff00000u) | (uint32_t)(h >> 44));
 }
 
 uint16_t

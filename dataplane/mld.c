@@ -48,8 +48,8 @@ report_send(struct net *n, uint32_t iface)
 	store_be16(p + 6, (uint16_t)i->v6_count);
 	uint32_t size = MLD_HEADER + records_put(i, p + MLD_HEADER);
 	bool is_local = from != NULL && ipaddr_is_link_local(&from->addr);
-	ip6_fill(ip, is_local ? &from->addr : &unspecified, &all_listeners, 0, MLD_EXT + size);
-	ip[7] = 1;
+	ip6_fill(ip, is_local ? &from->addr : &unspecified, &all_listeners,
+		 &(struct ip_out){.hops = 1, .size = MLD_EXT + size}); // hop-by-hop options
 	memcpy(ip + IP6_HEADER, router_alert, MLD_EXT);
 	uint16_t sum = (uint16_t)~ip6_sum(ip, IP_PROTO_ICMP6, span_of(p, size));
 	memcpy(p + 2, &sum, 2);

@@ -156,8 +156,8 @@ nd_send(struct net *n, uint32_t iface, const struct nd_out *o)
 		memcpy(p + size + 2, i->port->mac, 6);
 		size += 8;
 	}
-	ip6_fill(ip, &o->src, &o->dst, IP_PROTO_ICMP6, size);
-	ip[7] = ND_HOP_LIMIT;
+	ip6_fill(ip, &o->src, &o->dst,
+		 &(struct ip_out){.proto = IP_PROTO_ICMP6, .hops = ND_HOP_LIMIT, .size = size});
 	uint16_t sum = (uint16_t)~ip6_sum(ip, IP_PROTO_ICMP6, span_of(p, size));
 	memcpy(p + 2, &sum, 2);
 	CHECK(o->mac != NULL || o->dst.b[0] == 0xff);

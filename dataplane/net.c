@@ -90,6 +90,7 @@ net_open(const struct net_args *args)
 {
 	CHECK(args->iface_count > 0);
 	CHECK(args->iface_count <= NET_IFACES_MAX);
+	CHECK(args->dscp < 64);
 	struct net *n = mem_get(args->mem, sizeof(*n), "net");
 
 	if (n == NULL)
@@ -102,6 +103,8 @@ net_open(const struct net_args *args)
 	n->ctx = args->ctx;
 	n->capture = args->capture;
 	n->capture_ctx = args->capture_ctx;
+	n->class = (uint8_t)(args->dscp << 2);
+	n->hops = args->ttl > 0 ? args->ttl : 64;
 	neigh_init(n);
 	for (uint32_t i = 0; i < n->iface_count; i++)
 		iface_init(n, &n->iface[i], &args->ifaces[i]);
@@ -260,13 +263,15 @@ net_seg_put(void *ctx, const struct tcp_path *path, uint32_t size)
 	uint8_t *ip = n->seg.data + i->l2_size, *seg = ip + header;
 	uint16_t sum;
 
+	const struct ip_out o = ip_out_of(n, IP_PROTO_TCP, size);
+
 	memset(seg + 16, 0, 2);
 	if (is_v4) {
-		ip_fill(ip, net_v4(&path->laddr), net_v4(&path->raddr), IP_PROTO_TCP, size);
+		ip_fill(ip, net_v4(&path->laddr), net_v4(&path->raddr), &o);
 		sum = (uint16_t)~ip_sum_fold(
 			ip_sum(seg, size, ip_sum_pseudo(ip, IP_PROTO_TCP, size)));
 	} else {
-		ip6_fill(ip, &path->laddr, &path->raddr, IP_PROTO_TCP, size);
+		ip6_fill(ip, &path->laddr, &path->raddr, &o);
 		ip6_label(ip, (uint32_t)path->lport << 16 | path->rport);
 		sum = (uint16_t)~ip6_sum(ip, IP_PROTO_TCP, span_of(seg, size));
 	}

@@ -51,6 +51,8 @@ struct net_args {
 	// A frame of a connection that is captured, as on the wire.
 	void (*capture)(void *ctx, struct span frame, bool is_ours);
 	void *capture_ctx;
+	uint8_t ttl;  // of our packets, and the hop limit; 0: 64
+	uint8_t dscp; // their Diffserv code point
 };
 
 struct net *must_use net_open(const struct net_args *args);

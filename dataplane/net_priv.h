@@ -17,7 +17,6 @@
 #define ETH_QINQ 0x88a8u
 #define ETH_IPV6 0x86ddu
 #define IP_HEADER 20u
-#define IP_TTL 64u // and IPv6's hop limit
 #define IP_PROTO_ICMP 1u
 #define IP_PROTO_TCP 6u
 #define IP_PROTO_ICMP6 58u
@@ -91,7 +90,8 @@ struct net {
 	uint64_t own_bits[4]; // by a hash of the address: it may be ours
 	struct counters *counters;
 	struct mem_source *mem;
-	struct tcp *tcp; // the worker's; net_bind_tcp
+	uint8_t class, hops; // of our packets, see struct ip_out
+	struct tcp *tcp;     // the worker's; net_bind_tcp
 	bool (*port_is_mine)(void *ctx, const struct tcp_path *path);
 	void *ctx;
 	void (*capture)(void *ctx, struct span frame, bool is_ours);
@@ -111,6 +111,11 @@ struct net {
 	struct net_neigh neigh[NET_NEIGHS_MAX];
 };
 
+struct ip_out {                     // what a header of ours says besides the addresses
+	uint8_t proto, class, hops; // class: DSCP and ECN; hops: TTL or hop limit
+	uint32_t size;              // of what follows the header
+};
+
 struct eth_in { // a received frame, its Ethernet header read
 	uint32_t iface;
 	uint32_t flags; // the frame's
@@ -118,6 +123,13 @@ struct eth_in { // a received frame, its Ethernet header read
 	const uint8_t *src;
 	struct span l3;
 };
+
+// A packet to some station; neighbour discovery and MLD have their own hop limits.
+static inline struct ip_out
+ip_out_of(const struct net *n, uint8_t proto, uint32_t size)
+{
+	return (struct ip_out){.proto = proto, .class = n->class, .hops = n->hops, .size = size};
+}
 
 struct ip6_in { // its fixed header and extension headers read
 	const struct eth_in *eth;
@@ -220,7 +232,7 @@ ip_is_edge(const struct net_local4 *l, uint32_t addr)
 	       ((addr & ~l->mask) == 0 || (addr | l->mask) == ~0u);
 }
 void ip_input(struct net *n, const struct eth_in *in);
-void ip_fill(uint8_t *ip, uint32_t src, uint32_t dst, uint8_t proto, uint32_t size);
+void ip_fill(uint8_t *ip, uint32_t src, uint32_t dst, const struct ip_out *o);
 // One's complement sum of n bytes, added to `sum`; ip_sum_fold gives the 16 bits as they lie in
 // memory.
 uint64_t ip_sum(const uint8_t *p, uint32_t n, uint64_t sum);
@@ -235,8 +247,8 @@ void icmp_error(struct net *n, uint32_t iface, struct span quote, struct tcp_err
 struct net_local6 *ip6_local(struct net_if *i, const uint8_t addr[16]);
 void ip6_input(struct net *n, const struct eth_in *in);
 // Fills the header; the checksum of what follows comes from ip6_sum.
-void ip6_fill(uint8_t *ip, const struct ipaddr *src, const struct ipaddr *dst, uint8_t proto,
-	      uint32_t size);
+void ip6_fill(uint8_t *ip, const struct ipaddr *src, const struct ipaddr *dst,
+	      const struct ip_out *o);
 void ip6_label(uint8_t *ip, uint32_t ports);                          // the flow label (RFC 6437)
 uint16_t ip6_sum(const uint8_t *ip, uint8_t proto, struct span body); // 0xffff: sound
 

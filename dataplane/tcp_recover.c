@@ -130,8 +130,12 @@ recover_newreno(struct tcp_conn *c, struct tcp_acked *a)
 	uint32_t acked = c->snd_una - a->una;
 
 	if (acked > 0) {
-		f->sacked -= MIN(f->sacked,
-				 r == NULL ? f->sacked : acked - MIN(acked, (uint32_t)c->mss));
+		uint32_t known = r == NULL ? f->sacked : acked - MIN(acked, (uint32_t)c->mss);
+
+		known = MIN(known, f->sacked);
+		f->sacked -= known;
+		if (f->recovery == TCPR_FAST) // the duplicates have told that already (RFC 6937 3)
+			a->delivered -= MIN(a->delivered, known);
 		c->dupacks = 0;
 		if (r != NULL && f->recovery == TCPR_FAST && !seq_lt(c->recover, c->snd_una) &&
 		    r->flags == 0)

@@ -109,6 +109,8 @@ open_network(struct worker *w, const struct worker_args *a)
 		.ctx = a->port_ctx,
 		.capture = capture_frame,
 		.capture_ctx = w,
+		.ttl = (uint8_t)s->machine_ttl,
+		.dscp = (uint8_t)s->machine_dscp,
 	};
 	struct tcp_args tcp = {
 		.settings = tcp_settings_of(s),

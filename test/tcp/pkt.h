@@ -54,6 +54,7 @@ struct pkt_optspec {
 struct pkt_mods { // what a sender should not do, or seldom does
 	bool bad_tcp_sum, bad_ip_sum, more_fragments, no_df;
 	int32_t ttl, fragoff, doff, iplen, sport, dport, proto, vlan; // -1: as it should be
+	int32_t dscp;                                                 // the same; only expected
 	uint32_t src, dst, pad, cut, urg, reserved;                   // 0: none
 	uint8_t ipopt[40];
 	uint32_t ipopt_n;

@@ -353,6 +353,7 @@ parse_mod(struct cursor *c, const char *w, struct pkt_mods *m)
 		{"proto", &m->proto, NULL}, {"vlan", &m->vlan, NULL},
 		{"pad", NULL, &m->pad},     {"cut", NULL, &m->cut},
 		{"urg", NULL, &m->urg},     {"reserved", NULL, &m->reserved},
+		{"dscp", &m->dscp, NULL},
 	};
 	struct {
 		const char *name;
@@ -402,7 +403,7 @@ parse_seg(struct cursor *c, struct pkt_segspec *s)
 	memset(s, 0, offsetof(struct pkt_segspec, text));
 	s->times = 1;
 	s->mod.ttl = s->mod.fragoff = s->mod.doff = s->mod.iplen = -1;
-	s->mod.sport = s->mod.dport = s->mod.proto = s->mod.vlan = -1;
+	s->mod.sport = s->mod.dport = s->mod.proto = s->mod.vlan = s->mod.dscp = -1;
 	c->why = "flags were expected: of FSRPUEW and a dot, - for none, * for any";
 	if (!cursor_word(c, w, sizeof(w)) || !parse_flags(w, s))
 		return false;

@@ -189,6 +189,13 @@ options_differ(const struct pkt_conn *k, const struct pkt_seg *s, const struct p
 	return NULL;
 }
 
+// The traffic class, or type of service.
+static uint32_t
+seg_class(const struct pkt_seg *s)
+{
+	return s->is_ipv6 ? (s->quote[0] & 15u) << 4 | s->quote[1] >> 4 : s->quote[1];
+}
+
 const char *
 seg_differs(const struct pkt_conn *k, const struct pkt_seg *s, const struct pkt_segspec *want)
 {
@@ -210,6 +217,10 @@ seg_differs(const struct pkt_conn *k, const struct pkt_seg *s, const struct pkt_
 		return "ack";
 	if (want->has_win && !num_matches(&want->win, s->win))
 		return "window";
+	if (want->mod.ttl >= 0 && want->mod.ttl != s->quote[s->is_ipv6 ? 7 : 8])
+		return "TTL";
+	if (want->mod.dscp >= 0 && (uint32_t)want->mod.dscp << 2 != seg_class(s))
+		return "DSCP";
 	return options_differ(k, s, &want->opt);
 }
 

@@ -96,10 +96,10 @@ Test(control_compile, round_trip)
 	cr_assert(v.count[POLICY_PHRASES] == 2 && v.count[POLICY_DB_CONTENT] > 0);
 	cr_assert(v.count[POLICY_NAMES] == 2 && v.count[POLICY_DB_NAMES] > 0);
 	const struct policy_type *type = policy_type_find(&v, SPAN_LIT("application/HTA"));
-	cr_assert(type != NULL && type->line == 53);
+	cr_assert(type != NULL && type->line == 55);
 	struct ipaddr a = v4("192.0.2.77");
 	const struct policy_prefix *p = policy_ip_find(&v, POLICY_IP_ALLOW, &a, NOW_S);
-	cr_assert(p != NULL && p->bits == 120 && p->line == 29);
+	cr_assert(p != NULL && p->bits == 120 && p->line == 31);
 	a = v4("198.51.100.7");
 	p = policy_ip_find(&v, POLICY_IP_ALLOW, &a, NOW_S);
 	cr_assert(p != NULL && text_is(&v, p->comment, "x") && p->expires_s == 1798675200);

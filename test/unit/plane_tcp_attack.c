@@ -225,6 +225,9 @@ Test(plane_tcp_attack, rfc7323_old_segment_does_not_move_the_echo)
 	send_ts(SP_ACK, 70000, 0x9000, "outside the window");
 	cr_assert(segpeer_next(&p, &s));
 	cr_assert_eq(s.tsecr, 0x2001);
+	send_ts(SP_ACK, 1, 0x9000, "a"); // nor does what was taken before, though it is newer
+	cr_assert(segpeer_next(&p, &s));
+	cr_assert_eq(s.tsecr, 0x2001);
 	segpeer_fini(&p);
 }
 

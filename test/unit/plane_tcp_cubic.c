@@ -23,20 +23,30 @@ init(void)
 
 TestSuite(plane_tcp_cubic, .init = init);
 
-static uint32_t acked, sent_end;
+static uint32_t acked, sent_end, written;
 
 static void
-start(void)
+start(uint32_t ms)
 {
 	acked = 1;
 	sent_end = 1;
+	written = 0;
 	// Window scaling: the window shall not be what limits.
 	segpeer_send_options(&p, SP_SYN, 0, 0, 65535,
 			     OPTIONS("\x02\x04\x05\xb4\x04\x02\x01\x01\x01\x03\x03\x07"),
 			     SPAN_NONE);
-	segpeer_wait(&p, RTT_MS);
+	segpeer_wait(&p, ms);
 	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
 	segpeer_skip(&p);
+}
+
+static void
+fill(void)
+{
+	uint32_t n;
+
+	while ((n = tcp_conn_write(p.user.c, span_of(b, 100000))) > 0)
+		written += n;
 }
 
 // One round trip: all that left is acknowledged, two segments at a time. Returns segments.
@@ -46,8 +56,7 @@ round_trip(uint32_t ms, bool is_greedy)
 	uint32_t n = 0;
 
 	if (is_greedy)
-		while (tcp_conn_write(p.user.c, span_of(b, 100000)) > 0) {
-		}
+		fill();
 	segpeer_work(&p);
 	while (segpeer_next(&p, &s)) {
 		sent_end = s.seq + s.len;
@@ -63,7 +72,7 @@ round_trip(uint32_t ms, bool is_greedy)
 
 Test(plane_tcp_cubic, slow_start_doubles)
 {
-	start();
+	start(RTT_MS);
 	cr_assert_eq(round_trip(RTT_MS, true), 10);
 	cr_assert_eq(round_trip(RTT_MS, true), 20);
 	cr_assert_eq(round_trip(RTT_MS, true), 40);
@@ -74,7 +83,7 @@ Test(plane_tcp_cubic, slow_start_doubles)
 
 Test(plane_tcp_cubic, a_window_that_is_not_used_does_not_grow)
 {
-	start();
+	start(RTT_MS);
 	for (int i = 0; i < 50; i++) {
 		tcp_conn_write(p.user.c, span_of(b, 2 * MSS));
 		cr_assert_eq(round_trip(RTT_MS, false), 2);
@@ -89,7 +98,7 @@ Test(plane_tcp_cubic, growing_delay_ends_slow_start)
 {
 	uint32_t n = 0;
 
-	start();
+	start(RTT_MS);
 	for (uint32_t i = 0; i < 12; i++)
 		n = round_trip(RTT_MS + i * 20, true);
 	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_HYSTART), 1);
@@ -97,25 +106,21 @@ Test(plane_tcp_cubic, growing_delay_ends_slow_start)
 	segpeer_fini(&p);
 }
 
-// After a loss: seven tenths, up to the old peak in K = cbrt(0.3 * peak / 0.4) seconds, flat there.
-Test(plane_tcp_cubic, the_curve)
+// A full window of which the first segment is lost: duplicates for the rest, and the recovery ends.
+// Returns the window in segments.
+static uint32_t
+lose_one(uint32_t ms)
 {
-	uint32_t peak = 0, n, at_ms = 0;
-
-	start();
-	while (peak < 80)
-		peak = round_trip(RTT_MS, true);
-	while (tcp_conn_write(p.user.c, span_of(b, 100000)) > 0) {
-	}
-	segpeer_work(&p);
-	// One is lost: nothing but duplicates for the rest.
 	uint8_t o[12] = {1, 1, 5, 10};
 	uint32_t hole = acked, top = acked;
 
+	fill();
+	segpeer_work(&p);
 	while (segpeer_next(&p, &s))
 		top = s.seq + s.len;
-	peak = (top - hole) / MSS;
-	segpeer_wait(&p, RTT_MS);
+	uint32_t window = (top - hole) / MSS;
+
+	segpeer_wait(&p, ms);
 	for (uint32_t i = 2; hole + i * MSS <= top; i++) {
 		uint32_t v[2] = {p.stack_iss + hole + MSS, p.stack_iss + hole + i * MSS};
 
@@ -125,10 +130,22 @@ Test(plane_tcp_cubic, the_curve)
 	}
 	while (segpeer_next(&p, &s))
 		top = MAX(top, s.seq + s.len);
-	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 1);
 	acked = top;
 	sent_end = top;
 	segpeer_send(&p, SP_ACK, 1, acked, 65535, NULL, 0);
+	return window;
+}
+
+// After a loss: seven tenths, up to the old peak in K = cbrt(0.3 * peak / 0.4) seconds, flat there.
+Test(plane_tcp_cubic, the_curve)
+{
+	uint32_t peak = 0, n, at_ms = 0;
+
+	start(RTT_MS);
+	while (peak < 80)
+		peak = round_trip(RTT_MS, true);
+	peak = lose_one(RTT_MS);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 1);
 	uint32_t k_ms = 0;
 
 	while ((uint64_t)k_ms * k_ms * k_ms < (uint64_t)peak * 750000000)
@@ -149,6 +166,106 @@ Test(plane_tcp_cubic, the_curve)
 		n = round_trip(RTT_MS, true);
 	cr_assert(n >= peak * 125 / 100 && n <= peak * 140 / 100, "convex: %u of %u after %u ms", n,
 		  peak, at_ms);
+	segpeer_fini(&p);
+}
+
+// Who loses before it is back at its old window wants 0.85 of what it had, not all (4.7).
+Test(plane_tcp_cubic, fast_convergence)
+{
+	uint32_t first = 0, second, n = 0;
+
+	start(RTT_MS);
+	while (first < 150)
+		first = round_trip(RTT_MS, true);
+	first = lose_one(RTT_MS);
+	second = lose_one(RTT_MS);
+	cr_assert(second >= first * 69 / 100 && second <= first * 72 / 100, "%u of %u", second,
+		  first);
+	// K = cbrt(0.15 * second / 0.4) s; at 200 ms a Reno would be far below.
+	uint32_t k_ms = 0;
+
+	while ((uint64_t)k_ms * k_ms * k_ms < (uint64_t)second * 375000000)
+		k_ms += 10;
+	for (uint32_t at_ms = 0; at_ms < k_ms; at_ms += 2 * RTT_MS)
+		n = round_trip(2 * RTT_MS, true);
+	cr_assert(n >= second * 83 / 100 && n <= second * 88 / 100, "%u, after %u and %u", n, first,
+		  second);
+	segpeer_fini(&p);
+}
+
+// However far the curve has gone in one round trip: half of the window more, no further (4.2).
+Test(plane_tcp_cubic, target_is_bounded)
+{
+	uint32_t last, n;
+
+	start(900);
+	for (uint32_t ms = 1500; ms < 8000; ms += 1000) { // the timeout follows
+		tcp_conn_write(p.user.c, span_of(b, 8 * MSS));
+		round_trip(ms, false);
+	}
+	lose_one(8000);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 0);
+	round_trip(8000, true);
+	last = round_trip(8000, true);
+	for (int i = 0; i < 5; i++, last = n) {
+		n = round_trip(8000, true);
+		// Each ACK brings its part of what is left: 1 - 1/e of that half in all.
+		cr_assert(n >= last * 12 / 10 && n <= last * 135 / 100 + 1, "%u after %u", n, last);
+	}
+	segpeer_fini(&p);
+}
+
+// With short round trips it grows as a Reno of the same reduction would: 9/17 of a segment a round
+// trip up to the old window, one above it (4.3).
+Test(plane_tcp_cubic, no_slower_than_reno)
+{
+	uint32_t peak = 0, n = 0, low;
+
+	start(10);
+	while (peak < 40)
+		peak = round_trip(10, true);
+	peak = lose_one(10);
+	low = round_trip(10, true);
+	for (int i = 0; i < 17; i++)
+		n = round_trip(10, true);
+	cr_assert(n >= low + 8 && n <= low + 10, "%u, from %u", n, low);
+	while (n < peak + 2)
+		n = round_trip(10, true);
+	low = n;
+	for (int i = 0; i < 17; i++)
+		n = round_trip(10, true);
+	cr_assert(n >= low + 16 && n <= low + 18, "%u, from %u", n, low);
+	segpeer_fini(&p);
+}
+
+// Seconds in which there was little to send are no time of the curve (4.2, 5.8), also while
+// something is always in flight.
+Test(plane_tcp_cubic, idle_time_does_not_count)
+{
+	uint32_t peak = 0, n = 0, low, before;
+
+	start(RTT_MS);
+	while (peak < 80)
+		peak = round_trip(RTT_MS, true);
+	lose_one(RTT_MS);
+	low = round_trip(RTT_MS, true);
+	for (int i = 0; i < 200;) { // what was written for more, and then ten seconds with little
+		if (sent_end == 1 + written) {
+			written += tcp_conn_write(p.user.c, span_of(b, 2 * MSS));
+			i++;
+		}
+		segpeer_work(&p);
+		before = sent_end;
+		while (segpeer_next(&p, &s))
+			sent_end = s.seq + s.len;
+		segpeer_wait(&p, RTT_MS / 2);
+		for (; acked < before; acked = MIN(acked + 2 * MSS, before))
+			segpeer_put(&p, SP_ACK, 1, MIN(acked + 2 * MSS, before), 65535, NULL, 0);
+	}
+	low = round_trip(RTT_MS, true);
+	for (int i = 0; i < 3; i++)
+		n = round_trip(RTT_MS, true);
+	cr_assert(n <= low + low / 4, "%u, from %u", n, low);
 	segpeer_fini(&p);
 }
 

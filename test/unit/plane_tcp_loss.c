@@ -228,6 +228,156 @@ Test(plane_tcp_loss, after_a_timeout_all_is_sent_again_in_slow_start)
 	segpeer_fini(&p);
 }
 
+// Acknowledges what has left, one segment after the other. Returns how many those were.
+static uint32_t
+round_trip(uint32_t *acked)
+{
+	uint32_t n = segpeer_pending(&p), ends[64];
+
+	cr_assert(n <= 64);
+	for (uint32_t i = 0; i < n; i++) {
+		cr_assert(segpeer_next(&p, &s));
+		ends[i] = s.seq + s.len;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		*acked = MAX(*acked, ends[i]);
+		segpeer_put(&p, SP_ACK, 1, *acked, 65535, NULL, 0);
+	}
+	segpeer_work(&p);
+	return n;
+}
+
+Test(plane_tcp_loss, rfc5681_repeated_timeouts_leave_the_threshold)
+{
+	static const uint32_t window[] = {1, 2, 4, 7, 7};
+	uint32_t acked = 1;
+
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 100000));
+	segpeer_work(&p);
+	cr_assert_eq(segpeer_pending(&p), 10);
+	segpeer_wait(&p, 700); // twice: after 200 ms and 600
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 2);
+	cr_assert_eq(segpeer_pending(&p), 12);
+	for (int i = 0; i < 11; i++)
+		cr_assert(segpeer_next(&p, &s));
+	for (uint32_t i = 0; i < 5; i++) { // seven tenths of ten, not of one
+		uint32_t n = round_trip(&acked);
+
+		cr_assert(n == window[i] || (i == 4 && n == 8), "round %u: %u", i, n);
+	}
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, rfc5681_threshold_is_two_segments_at_least)
+{
+	static const uint32_t window[] = {1, 2, 2};
+	uint32_t acked = 1;
+
+	p.user.c = tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user);
+	p.path = *tcp_conn_path(p.user.c);
+	segpeer_work(&p);
+	segpeer_wait(&p, 3100); // two SYNs are lost: the window is one segment
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_SYN | SP_ACK, 0, 1, 65535, NULL, 0);
+	segpeer_skip(&p);
+	tcp_conn_write(p.user.c, span_of(b, 20000));
+	segpeer_work(&p);
+	next_data(SP_ACK, 1, 1, 536);
+	segpeer_send(&p, SP_ACK, 1, 537, 65535, NULL, 0);
+	cr_assert_eq(segpeer_pending(&p), 2); // and now these
+	segpeer_skip(&p);
+	segpeer_wait(&p, 210);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 3);
+	for (uint32_t i = 0; i < 3; i++) { // slow start to two, not to 1.4
+		uint32_t n = round_trip(&acked);
+
+		cr_assert_eq(n, window[i], "round %u: %u", i, n);
+	}
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, rfc7323_echo_without_news_is_no_sample)
+{
+	uint64_t from;
+
+	segpeer_send_options(&p, SP_SYN, 0, 0, 65535, SYN_TS, SPAN_NONE);
+	p.has_ts = true;
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0); // RTO 200
+	segpeer_skip(&p);
+	uint32_t old = p.ts_seen;
+
+	segpeer_wait(&p, 5000);
+	tcp_conn_write(p.user.c, span_of(b, 500));
+	segpeer_work(&p);
+	next_data(SP_ACK | SP_PSH, 1, 1, 500);
+	from = s.at_us;
+	p.ts_seen = old;
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0); // a duplicate, five seconds old
+	segpeer_wait(&p, 1000);
+	next_data(SP_ACK | SP_PSH, 1, 1, 500);
+	next_data(SP_ACK | SP_PSH, 1, 1, 500);
+	cr_assert(s.at_us - from < 650000, "after %lu us", s.at_us - from); // 200 and 400
+	segpeer_fini(&p);
+}
+
+// Of a window of so many segments without SACK, 0 and 20 are lost, and so many duplicates come
+// back.
+static uint32_t
+lose_two(uint32_t window, uint32_t duplicates)
+{
+	uint32_t acked = 1, n;
+
+	segpeer_accept(&p, &OPTIONS("\x02\x04\x05\xb4\x01\x03\x03\x07"));
+	tcp_conn_write(p.user.c, span_of(b, 1460 * 200));
+	segpeer_work(&p);
+	do {
+		n = round_trip(&acked);
+	} while (n < window / 2);
+	cr_assert_eq(segpeer_pending(&p), window);
+	segpeer_skip(&p);
+	for (uint32_t i = 0; i < duplicates; i++)
+		segpeer_send(&p, SP_ACK, 1, acked, 65535, NULL, 0);
+	return acked;
+}
+
+// A duplicate stands for a segment (RFC 6937 3), which a partial ACK must not count once more.
+Test(plane_tcp_loss, rfc6582_partial_ack_counts_what_no_duplicate_has_told)
+{
+	uint32_t acked = lose_two(80, 10), n = segpeer_pending(&p);
+
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 1, acked + 1460 * 20, 65535, NULL, 0);
+	next_data(SP_ACK, acked + 1460 * 20, 1, 1460);
+	n += 1 + segpeer_pending(&p);
+	// Twenty have arrived, of which seven tenths may leave.
+	cr_assert(n >= 13 && n <= 15, "%u", n);
+	segpeer_fini(&p);
+}
+
+// When nothing but those two is lost, neither the partial ACK nor the last one lets go more than
+// a repetition and a segment or two (RFC 6582 3.2 step 3).
+Test(plane_tcp_loss, rfc6582_recovery_without_sack_sends_no_bursts)
+{
+	uint32_t acked = lose_two(40, 38), n = segpeer_pending(&p), end = acked + 1460 * (39 + n);
+
+	cr_assert(n >= 25 && n <= 30, "seven tenths: %u", n);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 1, acked + 1460 * 20, 65535, NULL, 0);
+	next_data(SP_ACK, acked + 1460 * 20, 1, 1460);
+	cr_assert(segpeer_pending(&p) <= 2, "%u", segpeer_pending(&p));
+	end += 1460 * segpeer_pending(&p);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_ACK, 1, acked + 1460 * 42, 65535, NULL, 0);
+	cr_assert(segpeer_pending(&p) <= 3, "%u", segpeer_pending(&p));
+	while (segpeer_next(&p, &s)) {
+		cr_assert_eq(s.seq, end);
+		end += 1460;
+	}
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 2);
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_loss, acks_between_do_not_hide_the_timeout)
 {
 	segpeer_accept(&p, NULL);
@@ -304,6 +454,10 @@ Test(plane_tcp_loss, duplicates_after_a_timeout_do_not_retransmit)
 	segpeer_skip(&p);
 	for (int i = 0; i < 5; i++)
 		segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0); // of the first repetition; below recover
+	for (int i = 0; i < 5; i++)
+		segpeer_send(&p, SP_ACK, 1, 1461, 65535, NULL, 0);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 3);
 	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_FAST_RETRANSMIT), 0,
 		     "RFC 6582: not above recover");
 	segpeer_fini(&p);

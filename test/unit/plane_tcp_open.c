@@ -346,6 +346,23 @@ Test(plane_tcp_open, simultaneous_open)
 	segpeer_fini(&p);
 }
 
+// Who answers a crossed SYN with a RST refuses as one does that answers a SYN alone (MUST-11).
+Test(plane_tcp_open, simultaneous_open_is_refused)
+{
+	p.user.c = tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user);
+	p.path = *tcp_conn_path(p.user.c);
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+	next(SP_SYN | SP_ACK, 0, 1, 0);
+	segpeer_send(&p, SP_RST, 1, 0, 0, NULL, 0);
+	cr_assert_eq(p.user.opens, 0);
+	cr_assert_eq(p.user.gones, 1);
+	cr_assert_eq(p.user.why, TCP_GONE_REFUSED);
+	silence();
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_open, peer_closes_first)
 {
 	segpeer_accept(&p, NULL);

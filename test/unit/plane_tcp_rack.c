@@ -146,6 +146,46 @@ Test(plane_tcp_rack, lost_repetition_is_found_without_a_timeout)
 	segpeer_fini(&p);
 }
 
+Test(plane_tcp_rack, third_report_ends_the_waiting)
+{
+	cr_assert_eq(start(false, 30), 10);
+	segpeer_wait(&p, RTT_MS);
+	sack(1, AT(1), AT(2));
+	sack(1, AT(1), AT(3));
+	segpeer_wait(&p, 5); // a quarter of the round trip is 10
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 0);
+	segpeer_skip(&p); // what left is new
+	sack(1, AT(1), AT(4));
+	data(AT(0));
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 1);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, recovery_lasts_until_all_that_was_out_is_acknowledged)
+{
+	uint32_t blocks[4] = {AT(6), AT(10), AT(1), AT(5)}, end = AT(10);
+
+	cr_assert_eq(start(false, 60), 10);
+	segpeer_wait(&p, RTT_MS);
+	ack_blocks(1, 0, 2, blocks); // 0 and 5 are lost
+	while (segpeer_next(&p, &s))
+		end = MAX(end, s.seq + s.len);
+	cr_assert(end > AT(11));
+	segpeer_wait(&p, RTT_MS);
+	sack(AT(5), AT(6), end); // the second one once more: the same recovery
+	data(AT(5));
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 1);
+	segpeer_wait(&p, RTT_MS);
+	ack(end); // it is over: the next one is another
+	while (segpeer_next(&p, &s))
+		;
+	segpeer_wait(&p, RTT_MS);
+	sack(end, end + MSS, end + 4 * MSS);
+	data(end);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 2);
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_rack, probe_repeats_the_tail)
 {
 	start(false, 3);
@@ -200,6 +240,10 @@ Test(plane_tcp_rack, tail_that_a_probe_repaired_counts_as_a_loss)
 		ack(AT(4));
 		cr_assert_eq(segpeer_count(&p, COUNTER_TCP_TLP_LOSS), !has_dsack);
 		cr_assert_eq(segpeer_count(&p, COUNTER_TCP_DSACK_IN), has_dsack);
+		tcp_conn_write(p.user.c, span_of(b + 5 * MSS, 20 * MSS));
+		segpeer_work(&p);
+		// One is in flight, and the window of ten is one of seven now.
+		cr_assert_eq(segpeer_pending(&p), has_dsack ? 9 : 6, "%u", segpeer_pending(&p));
 		segpeer_fini(&p);
 		init();
 	}
@@ -362,5 +406,177 @@ Test(plane_tcp_rack, tiny_segments_get_no_more_records_than_there_are)
 	}
 	cr_assert_eq(acked, 1 + written);
 	cr_assert(segpeer_count(&p, COUNTER_TCP_NO_RECORD) > 0);
+	segpeer_fini(&p);
+}
+
+// --- the reordering window ---
+
+// Two segments, the first one is lost: how long after the report of the second it is sent again.
+// `at` is where they begin; both are acknowledged then.
+static uint32_t
+lose_one(uint32_t at, uint32_t rtt_ms)
+{
+	tcp_conn_write(p.user.c, span_of(b + at - 1, 2 * MSS));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_wait(&p, rtt_ms);
+	sack(at, at + MSS, at + 2 * MSS);
+	uint64_t from_us = p.now_us;
+
+	segpeer_wait(&p, 150);
+	data(at);
+	uint32_t late_ms = (uint32_t)((s.at_us - from_us) / 1000);
+
+	segpeer_skip(&p);
+	ack(at + 2 * MSS);
+	silence();
+	return late_ms;
+}
+
+// A segment is sent and acknowledged, and the ACK says that something old arrived twice.
+static uint32_t
+duplicate(uint32_t at, uint32_t rtt_ms)
+{
+	uint32_t block[2] = {at - MSS, at};
+
+	tcp_conn_write(p.user.c, span_of(b + at - 1, MSS));
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	segpeer_wait(&p, rtt_ms);
+	ack_blocks(at + MSS, 0, 1, block);
+	silence();
+	return at + MSS;
+}
+
+Test(plane_tcp_rack, dsack_widens_for_16_recoveries)
+{
+	uint32_t at = AT(1);
+
+	start(false, 1);
+	segpeer_wait(&p, RTT_MS);
+	ack(at);
+	at = duplicate(at, RTT_MS);
+	for (uint32_t i = 0; i < 18; i++, at += 2 * MSS) {
+		uint32_t late_ms = lose_one(at, RTT_MS), quarters = i < 16 ? 2 : 1;
+
+		cr_assert(late_ms >= quarters * RTT_MS / 4 && late_ms <= quarters * RTT_MS / 4 + 2,
+			  "recovery %u: %u ms", i, late_ms);
+	}
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 18);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, window_is_a_smoothed_round_trip_at_most)
+{
+	uint32_t at = AT(1);
+
+	start(false, 1);
+	segpeer_wait(&p, RTT_MS);
+	ack(at);
+	for (uint32_t i = 0; i < 10; i++)
+		at = duplicate(at, RTT_MS);
+	uint32_t late_ms = lose_one(at, RTT_MS); // not eleven quarters
+
+	cr_assert(late_ms >= RTT_MS - 1 && late_ms <= RTT_MS + 2, "%u ms", late_ms);
+	segpeer_fini(&p);
+}
+
+// So many seconds of single segments.
+static uint32_t
+some_time(uint32_t at, uint32_t seconds, uint32_t rtt_ms)
+{
+	for (uint64_t until_us = p.now_us + seconds * 1000000ull; p.now_us < until_us; at += MSS) {
+		tcp_conn_write(p.user.c, span_of(b + at - 1, MSS));
+		segpeer_work(&p);
+		segpeer_skip(&p);
+		segpeer_wait(&p, rtt_ms);
+		ack(at + MSS);
+		segpeer_wait(&p, 1000);
+	}
+	return at;
+}
+
+Test(plane_tcp_rack, least_round_trip_grows_old)
+{
+	uint32_t at = AT(1), late_ms;
+
+	start(false, 1);
+	segpeer_wait(&p, RTT_MS);
+	ack(at);
+	at = some_time(at, 40, 3 * RTT_MS); // the path is slower now, which may pass
+	late_ms = lose_one(at, 3 * RTT_MS);
+	cr_assert(late_ms <= RTT_MS / 4 + 2, "%u ms", late_ms);
+	at = some_time(at + 2 * MSS, 25, 3 * RTT_MS); // it did not
+	late_ms = lose_one(at, 3 * RTT_MS);
+	cr_assert(late_ms >= 3 * RTT_MS / 4, "%u ms", late_ms);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 0);
+	segpeer_fini(&p);
+}
+
+// An ACK that came too soon to be of the repetition, or echoes an older time, is of the original:
+// what left between the two is not overdue (RFC 8985 6.2 step 2).
+Test(plane_tcp_rack, ack_of_the_original_says_nothing_about_the_repetition)
+{
+	for (uint32_t ts = 0; ts < 2; ts++) {
+		uint32_t mss = ts ? MSS - 12 : MSS, original;
+
+		cr_assert_eq(start(ts, 30), 10);
+		original = p.ts_seen;
+		segpeer_wait(&p, RTT_MS);
+		ack_blocks(1, original, 1, (uint32_t[]){1 + mss, 1 + 2 * mss});
+		segpeer_wait(&p, RTT_MS / 4 + 2);
+		cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 1);
+		segpeer_wait(&p, ts ? RTT_MS + 10 : 5); // with timestamps time alone would not tell
+		ack_blocks(1 + 2 * mss, original, 0, NULL);
+		segpeer_wait(&p, 5);
+		cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 1, "timestamps: %u", ts);
+		segpeer_fini(&p);
+		init();
+	}
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, timeout_leaves_young_segments_alone)
+{
+	start(false, 3);
+	segpeer_wait(&p, RTT_MS);
+	ack(AT(1)); // the timeout is 240 ms, counted from the probe
+	segpeer_wait(&p, 2 * RTT_MS + 5);
+	data(AT(2));
+	segpeer_wait(&p, 225);
+	tcp_conn_write(p.user.c, span_of(b + 3 * MSS, MSS)); // a moment before it
+	segpeer_work(&p);
+	data(AT(3));
+	segpeer_wait(&p, 15);
+	data(AT(1));
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 1);
+	ack(AT(3)); // it was too early
+	segpeer_wait(&p, 5);
+	silence();
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RETRANSMIT), 2);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_rack, recovery_forgets_the_probe)
+{
+	start(false, 3);
+	segpeer_wait(&p, 2 * RTT_MS + 5);
+	data(AT(2));
+	segpeer_wait(&p, RTT_MS);
+	sack(1, AT(2), AT(3)); // it repairs nothing: the others are lost, and that is told by SACK
+	segpeer_wait(&p, RTT_MS / 4 + 2);
+	data(AT(0));
+	segpeer_wait(&p, RTT_MS);
+	tcp_conn_write(p.user.c, span_of(b + 3 * MSS, MSS));
+	ack(AT(1));
+	data(AT(1));
+	segpeer_wait(&p, RTT_MS);
+	ack(AT(3));
+	data(AT(3));
+	segpeer_wait(&p, RTT_MS);
+	ack(AT(4));
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_TLP_PROBE), 1);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RECOVERY), 1);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_TLP_LOSS), 0);
 	segpeer_fini(&p);
 }

@@ -178,6 +178,26 @@ Test(plane_tcp_window, edge_is_never_taken_back)
 	segpeer_fini(&p);
 }
 
+// Nor when memory becomes short: what was promised is used up, and only then the window is small.
+Test(plane_tcp_window, edge_stays_when_memory_is_short)
+{
+	uint32_t edge = 1 + 65535, least = 65535;
+
+	segpeer_accept(&p, NULL);
+	tcp_shed(p.tcp, SHED_SHRINK);
+	for (uint32_t seq = 1; seq < 80000; seq += 700) {
+		send_data(seq, 700);
+		segpeer_wait(&p, 50);
+		while (segpeer_next(&p, &s)) {
+			cr_assert(s.ack + s.wnd >= edge, "%u after %u", s.ack + s.wnd, edge);
+			edge = s.ack + s.wnd;
+			least = MIN(least, s.wnd);
+		}
+	}
+	cr_assert(least > 0 && least < 10000, "%u", least);
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_window, sender_keeps_within_the_window_and_sends_no_crumbs)
 {
 	segpeer_accept(&p, NULL);
