@@ -367,7 +367,9 @@ take_stock(struct worker *w, uint64_t now_us)
 	enum shed_level before = w->shed.level;
 
 	w->stock_us = now_us;
-	if (!w->was_busy) // a core with nothing to do is not pressed, whatever came before
+	// A core that has idle turns keeps up, whatever the busy ones took: else the level would
+	// last until strangers, who are refused, had made enough of them.
+	if (!w->was_busy)
 		w->loop_us16 -= w->loop_us16 / 16;
 	for (uint32_t i = 0; i < w->iface_count; i++) {
 		struct port *p = w->iface[i].port;
@@ -377,10 +379,6 @@ take_stock(struct worker *w, uint64_t now_us)
 	use.of[SHED_CHUNKS] = permille(w->chunks.pool.used, w->chunks.pool.cap);
 	use.of[SHED_SESSIONS] = permille(smtp_session_count(w->smtp), w->sessions_max);
 	use.of[SHED_CONNS] = permille(tcp_conn_count(w->tcp), tcp_conn_max(w->tcp));
-	// A core that has idle turns keeps up, whatever the busy ones took: else the level would last
-	// until strangers, who are refused, had made enough of them.
-	if (!w->was_busy)
-		w->loop_us16 -= w->loop_us16 / 16;
 	use.of[SHED_LOOP] = w->loop_us16 / 16;
 	if (!shed_update(&w->shed, &use, now_us))
 		return;
