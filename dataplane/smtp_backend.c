@@ -294,10 +294,8 @@ backend_arm_body(struct smtp_backend *b)
 {
 	const struct policy_settings *set = backend_settings(b);
 	uint64_t ms = set->timeouts_backend_block_s * 1000ull;
-	uint64_t end_us = b->tx->mail_us + set->timeouts_message_s * 1000000ull;
-	uint64_t now_us = b->smtp->now_us;
 
-	backend_arm_ms(b, MIN(ms, now_us < end_us ? (end_us - now_us) / 1000 : 0));
+	backend_arm_ms(b, MIN(ms, smtp_tx_left_ms(b->tx, set)));
 }
 
 void

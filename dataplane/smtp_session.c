@@ -61,12 +61,8 @@ smtp_session_arm_data(struct smtp_session *s)
 	if (s->is_broken)
 		return; // its end is due
 	uint64_t ms = set->timeouts_data_block_s * 1000ull;
-	if (s->tx != NULL) {
-		uint64_t end_us = s->tx->mail_us + set->timeouts_message_s * 1000000ull;
-		uint64_t now_us = s->smtp->now_us;
-
-		ms = MIN(ms, now_us < end_us ? (end_us - now_us) / 1000 : 0);
-	}
+	if (s->tx != NULL)
+		ms = MIN(ms, smtp_tx_left_ms(s->tx, set));
 	smtp_timer_set(s->smtp, &s->timer, ms);
 }
 

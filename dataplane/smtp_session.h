@@ -217,6 +217,8 @@ void smtp_verdict_row(struct verdict *v, const struct smtp_refusal *why);
 void smtp_verb_run(struct smtp_session *s, struct span line);
 
 // --- smtp_tx.c: transactions ---
+// What is left of timeouts.message_s, which both halves of the transaction have to keep.
+uint64_t smtp_tx_left_ms(const struct smtp_tx *tx, const struct policy_settings *set);
 struct smtp_tx *must_use smtp_tx_open(struct smtp_session *s,
 				      const struct smtp_command *mail); // NULL: shed
 void smtp_tx_moved(struct smtp_tx *tx);      // the client has done its part of it

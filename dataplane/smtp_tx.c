@@ -11,6 +11,15 @@
 #define TX_IDLE_BYTES 1024u    // .. gives way when there are no transactions left
 #define TX_LOOKS 8u
 
+uint64_t
+smtp_tx_left_ms(const struct smtp_tx *tx, const struct policy_settings *set)
+{
+	uint64_t end_us = tx->mail_us + set->timeouts_message_s * 1000000ull;
+	uint64_t now_us = tx->session->smtp->now_us;
+
+	return now_us < end_us ? (end_us - now_us) / 1000 : 0;
+}
+
 void
 smtp_tx_moved(struct smtp_tx *tx)
 {

@@ -86,6 +86,7 @@ tcp_settings_of(const struct policy_settings *s)
 //   1,128,072 connections of 384 B 433.2, 1,000,000 sessions of 456 B 456.0,
 //   39,442 embryos of 80 B 3.2, 315,536 waits of 64 B 20.2,
 //   1,483,050 table entries in 655,364 buckets of 64 B 41.9, ports 0.4: 954.9 together.
+// What is in flight has records beside these; they follow the chunks, not the sessions (tcp.c).
 static void
 size_tcp(struct tcp_args *tcp, const struct policy_settings *s)
 {
@@ -314,12 +315,13 @@ ask_sessions(struct worker *w, const struct command *c)
 		[COMMAND_SESSION_SHOW] = SMTP_ASK_SHOW,
 		[COMMAND_SESSION_CAPTURE] = SMTP_ASK_CAPTURE,
 	};
+
+	CHECK(c->kind < COMMAND_COUNT);
 	const struct smtp_ask q = {.kind = kind[c->kind],
 				   .request = c->request,
 				   .session = c->argument[0],
 				   .ms = MIN(c->argument[1], COMMAND_CAPTURE_MS_MAX)};
 
-	CHECK(c->kind < COMMAND_COUNT);
 	smtp_session_ask(w->smtp, &q);
 }
 
