@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include <time.h>
 
 #include "test/sim/lib/pktport.h"
+#include "test/sim/lib/realtime.h"
 #include "test/sim/lib/vnet.h"
 
 #define CONNS_MAX 1024u
@@ -56,24 +56,6 @@ struct peer {
 };
 
 static struct peer peer;
-static volatile sig_atomic_t is_over;
-
-static void
-on_signal(int number)
-{
-	(void)number;
-	is_over = 1;
-}
-
-static uint64_t
-clock_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 // --- the connections ---
 
 static bool
@@ -213,8 +195,8 @@ peer_sleep(void)
 static void
 peer_run(uint64_t until_us)
 {
-	while (!is_over && peer.now_us < until_us) {
-		peer.now_us = clock_us();
+	while (!realtime_is_over() && peer.now_us < until_us) {
+		peer.now_us = realtime_us();
 		if (vnet_host_poll(&peer.host, peer.now_us) == 0)
 			peer_sleep();
 		if (is_source() && peer.begin_us > 0 && peer.done + peer.failed == peer.args.conns)
@@ -235,11 +217,11 @@ static void
 source_run(void)
 {
 	peer_run(peer.now_us + SETTLE_US);
-	peer.now_us = peer.begin_us = clock_us();
+	peer.now_us = peer.begin_us = realtime_us();
 	bool is_open = transfers_open();
 	CHECK(is_open);
 	peer_run(peer.begin_us + peer.args.cap_ms * 1000ull);
-	uint64_t us = clock_us() - peer.begin_us;
+	uint64_t us = realtime_us() - peer.begin_us;
 	for (uint32_t i = 0; i < peer.args.conns; i++) {
 		struct transfer *t = &peer.transfer[i];
 		if (t->conn != NULL && !t->is_done)
@@ -306,7 +288,6 @@ host_open(void)
 int
 main(int argc, char **argv)
 {
-	const struct sigaction action = {.sa_handler = on_signal};
 	struct args *a = &peer.args;
 
 	*a = (struct args){.conns = 1, .port = 2525, .window = 4 << 20, .cap_ms = 60000};
@@ -319,13 +300,12 @@ main(int argc, char **argv)
 		(void)fprintf(stderr, "simpeer: %s: %s\n", a->interface, strerror(errno));
 		return 1;
 	}
-	peer.now_us = clock_us();
+	peer.now_us = realtime_us();
 	if (!host_open()) {
 		(void)fprintf(stderr, "simpeer: no memory\n");
 		return 1;
 	}
-	(void)sigaction(SIGTERM, &action, NULL);
-	(void)sigaction(SIGINT, &action, NULL);
+	realtime_begin();
 	(void)prctl(PR_SET_TIMERSLACK, 1000); // nanoseconds
 	memset(peer.pattern, 'p', sizeof(peer.pattern));
 	if (is_source()) {

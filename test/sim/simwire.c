@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include <time.h>
 
 #include "test/sim/lib/pktport.h"
+#include "test/sim/lib/realtime.h"
 #include "test/sim/lib/vnet.h"
 
 #define WAIT_US_MAX 100000u // a signal that comes just before we sleep is seen after that
@@ -36,24 +36,6 @@ struct wire {
 };
 
 static struct wire wire;
-static volatile sig_atomic_t is_over;
-
-static void
-on_signal(int number)
-{
-	(void)number;
-	is_over = 1;
-}
-
-static uint64_t
-clock_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 static void
 interface_put(struct port *to, const struct frame *f)
 {
@@ -121,9 +103,9 @@ wire_sleep(struct wire *w)
 static void
 wire_run(struct wire *w)
 {
-	w->begin_us = clock_us();
-	while (!is_over) {
-		vnet_advance_to(w->net, VNET_START_US + clock_us() - w->begin_us);
+	w->begin_us = realtime_us();
+	while (!realtime_is_over()) {
+		vnet_advance_to(w->net, VNET_START_US + realtime_us() - w->begin_us);
 		uint32_t work = 0;
 		for (enum vnet_end e = VNET_A; e <= VNET_B; e++)
 			work += wire_take(w, e) + wire_give(w, e);
@@ -202,7 +184,6 @@ int
 main(int argc, char **argv)
 {
 	struct vnet_path path = {0};
-	const struct sigaction action = {.sa_handler = on_signal};
 	uint64_t seed = 1;
 
 	if (!arguments(argc, argv, &wire, &path, &seed)) {
@@ -223,8 +204,7 @@ main(int argc, char **argv)
 		(void)fprintf(stderr, "simwire: no memory for the wire\n");
 		return 1;
 	}
-	(void)sigaction(SIGTERM, &action, NULL);
-	(void)sigaction(SIGINT, &action, NULL);
+	realtime_begin();
 	(void)prctl(PR_SET_TIMERSLACK, 1000); // nanoseconds
 	printf("ready\n");
 	(void)fflush(stdout);
