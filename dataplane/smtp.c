@@ -151,13 +151,12 @@ static const struct span not_now = SPAN_LIT("421 4.3.2 Service not available, tr
 // The client is at a limit of its own: it gets 421, and the log a line now and then.
 static struct span
 client_refusal(const struct smtp_listener *l, const struct tcp_conn *c,
-	       const struct client_limits *limits, enum client_result why)
+	       const struct client_answer *a)
 {
 	struct smtp *s = l->smtp;
-	struct smtp_refused r = {
-		.path = tcp_conn_path(c), .limits = limits, .why = why, .direction = l->direction};
+	struct smtp_refused r = {.path = tcp_conn_path(c), .answer = a, .direction = l->direction};
 
-	if (why == CLIENT_TOO_MANY) {
+	if (a->result == CLIENT_TOO_MANY) {
 		COUNT(s->counters, CLIENT_TOO_MANY);
 		r.reply = SPAN_LIT("421 4.7.0 Too many sessions from your address\r\n");
 	} else {
@@ -165,7 +164,9 @@ client_refusal(const struct smtp_listener *l, const struct tcp_conn *c,
 		r.reply = SPAN_LIT(
 			"421 4.7.0 Too many new sessions from your address, slow down\r\n");
 	}
-	r.count = clients_refused(&s->clients, &r.path->raddr, limits, s->now_us);
+	if (a->tier == CLIENT_WIDE)
+		COUNT(s->counters, CLIENT_WIDE);
+	r.count = clients_refused(&s->clients, &a->prefix, s->now_us);
 	if (r.count > 0)
 		smtp_log_client(s, &r);
 	return r.reply;
@@ -174,7 +175,7 @@ client_refusal(const struct smtp_listener *l, const struct tcp_conn *c,
 // What a new client is told instead of 220; empty: it may come in. Addresses on the IP allow list
 // have no limit of their own.
 static struct span
-accept_refusal(const struct smtp_listener *l, const struct tcp_conn *c, uint32_t *client)
+accept_refusal(const struct smtp_listener *l, const struct tcp_conn *c, struct client_hold *hold)
 {
 	struct smtp *s = l->smtp;
 	const struct policy_use *use = smtp_policy_now(s);
@@ -183,8 +184,10 @@ accept_refusal(const struct smtp_listener *l, const struct tcp_conn *c, uint32_t
 	const struct client_limits limits = {
 		.sessions_max = set->limits_client_sessions_max,
 		.rate = set->limits_client_rate,
-		.bits4 = (uint8_t)set->limits_client_prefix4,
-		.bits6 = (uint8_t)set->limits_client_prefix6,
+		.bits4 = {(uint8_t)set->limits_client_prefix4,
+			  (uint8_t)set->limits_client_prefix4_wide},
+		.bits6 = {(uint8_t)set->limits_client_prefix6,
+			  (uint8_t)set->limits_client_prefix6_wide},
 	};
 	if (smtp_is_pressed(s)) {
 		COUNT(s->counters, SHED_SESSIONS);
@@ -194,11 +197,12 @@ accept_refusal(const struct smtp_listener *l, const struct tcp_conn *c, uint32_t
 		return SPAN_NONE;
 	if (policy_ip_find(&use->view, POLICY_IP_ALLOW, addr, s->wall_us / 1000000) != NULL)
 		return SPAN_NONE;
-	enum client_result r = clients_enter(&s->clients, addr, &limits, s->now_us, client);
-	if (r != CLIENT_OK)
-		return client_refusal(l, c, &limits, r);
-	if (*client == CLIENT_NONE)
-		COUNT(s->counters, CLIENT_UNTRACKED);
+	const struct client_answer a = clients_enter(&s->clients, addr, &limits, s->now_us);
+	if (a.result != CLIENT_OK)
+		return client_refusal(l, c, &a);
+	if (a.is_shared)
+		COUNT(s->counters, CLIENT_SHARED);
+	*hold = a.hold;
 	return SPAN_NONE;
 }
 
@@ -207,15 +211,15 @@ smtp_accept(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops)
 {
 	struct smtp_listener *l = ctx;
 	struct smtp *s = l->smtp;
-	uint32_t client = CLIENT_NONE;
-	struct span no = accept_refusal(l, c, &client);
+	struct client_hold hold = {{0}};
+	struct span no = accept_refusal(l, c, &hold);
 	if (no.n == 0) {
-		struct smtp_session *ses = smtp_session_open(l, c, client);
+		struct smtp_session *ses = smtp_session_open(l, c, &hold);
 		if (ses != NULL) {
 			*ops = &smtp_session_ops;
 			return ses;
 		}
-		clients_leave(&s->clients, client);
+		clients_leave(&s->clients, &hold);
 		no = not_now;
 	}
 	COUNT(s->counters, SESSIONS_REFUSED);
@@ -343,6 +347,7 @@ smtp_usage(const struct smtp *s)
 		.sessions = s->sessions.used,
 		.transactions = s->txs.used,
 		.backends = s->backends.used,
+		.clients = clients_count(&s->clients),
 	};
 }
 

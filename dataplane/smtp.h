@@ -71,6 +71,6 @@ void smtp_session_ask(struct smtp *s, const struct smtp_ask *q);
 void smtp_captured(struct smtp *s, struct span frame, bool is_ours);
 uint32_t smtp_session_count(const struct smtp *s);
 struct smtp_usage { // objects out of their pools now
-	uint32_t sessions, transactions, backends;
+	uint32_t sessions, transactions, backends, clients;
 };
 struct smtp_usage smtp_usage(const struct smtp *s);

@@ -109,11 +109,14 @@ smtp_log_client(struct smtp *s, const struct smtp_refused *refused)
 	struct logrec r;
 	char text[160];
 	struct strbuf b;
-	const struct client_limits *l = refused->limits;
+	const struct client_answer *a = refused->answer;
 	const struct ipaddr *addr = &refused->path->raddr;
-	uint8_t bits = ipaddr_is_v4(addr) ? (uint8_t)(96 + l->bits4) : l->bits6;
-	struct ipprefix prefix = {ipaddr_mask(addr, bits), bits};
-	bool many = refused->why == CLIENT_TOO_MANY;
+	bool many = a->result == CLIENT_TOO_MANY;
+	struct span rule =
+		many ? SPAN_LIT("limits.client_sessions_max") : SPAN_LIT("limits.client_rate");
+	if (a->tier == CLIENT_WIDE)
+		rule = ipaddr_is_v4(addr) ? SPAN_LIT("limits.client_prefix4_wide")
+					  : SPAN_LIT("limits.client_prefix6_wide");
 	logrec_init(&r);
 	r.kind = LOGREC_MESSAGE;
 	r.client = *addr;
@@ -123,12 +126,10 @@ smtp_log_client(struct smtp *s, const struct smtp_refused *refused)
 	r.agent = AGENT_NONE;
 	r.action = ACTION_REJECT_CONNECTION;
 	r.reply_code = 421;
-	log_field(&r, LOGREC_RULE,
-		  many ? SPAN_LIT("limits.client_sessions_max") : SPAN_LIT("limits.client_rate"));
+	log_field(&r, LOGREC_RULE, rule);
 	strbuf_init(&b, text, sizeof(text));
-	ipprefix_format(&b, &prefix);
-	strbuf_addf(&b, many ? ": %u sessions are open" : ": more than %u a minute",
-		    many ? l->sessions_max : l->rate);
+	ipprefix_format(&b, &a->prefix);
+	strbuf_addf(&b, many ? ": %u sessions are open" : ": more than %u a minute", a->limit);
 	strbuf_addf(&b, "; refused since it was last told of here: %u", refused->count);
 	log_field(&r, LOGREC_EVIDENCE, strbuf_span(&b));
 	log_field(&r, LOGREC_REPLY, span_sub(refused->reply, 0, refused->reply.n - 2));

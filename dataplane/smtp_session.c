@@ -371,7 +371,7 @@ smtp_session_settle(struct smtp_session *s)
 	CHECK(!wheel_is_set(&s->timer.node));
 	smtp_ask_removed(s->smtp, s);
 	list_remove(&s->smtp->session_list, &s->node);
-	clients_leave(&s->smtp->clients, s->client);
+	clients_leave(&s->smtp->clients, &s->client);
 	pool_put(&s->smtp->sessions, s);
 }
 
@@ -658,7 +658,7 @@ session_id(struct smtp *s)
 }
 
 struct smtp_session *
-smtp_session_open(struct smtp_listener *l, struct tcp_conn *c, uint32_t client)
+smtp_session_open(struct smtp_listener *l, struct tcp_conn *c, const struct client_hold *hold)
 {
 	struct smtp *smtp = l->smtp;
 	struct smtp_session *s = pool_get(&smtp->sessions);
@@ -667,7 +667,7 @@ smtp_session_open(struct smtp_listener *l, struct tcp_conn *c, uint32_t client)
 	*s = (struct smtp_session){
 		.magic = SMTP_SESSION_MAGIC, .state = SMTP_COMMAND, .smtp = smtp, .conn = c};
 	s->listener = l->index;
-	s->client = client;
+	s->client = *hold;
 	s->start_us = smtp->now_us;
 	s->timer.kind = SMTP_TIMER_SESSION;
 	wheel_node_init(&s->timer.node);

@@ -109,8 +109,8 @@ struct smtp_session {
 	uint32_t errors;   // protocol errors so far
 	uint32_t commands; // counted ones, and those refused for now or by the backend
 	uint32_t tx_count;
-	uint32_t trace_last; // of trace.h
-	uint32_t client;     // whose session it is, in smtp.clients
+	uint32_t trace_last;       // of trace.h
+	struct client_hold client; // whose session it is, in smtp.clients
 	struct smtp *smtp;
 	struct tcp_conn *conn; // NULL: gone or forgotten
 	struct smtp_tx *tx;
@@ -176,9 +176,9 @@ void smtp_timer_stop(struct smtp *s, struct smtp_timer *t);
 
 // --- smtp_session.c: life, replies ---
 extern const struct tcp_user_ops smtp_session_ops;
-// NULL: refused. `client` is taken over.
+// NULL: refused. Else `hold` is taken over.
 struct smtp_session *must_use smtp_session_open(struct smtp_listener *l, struct tcp_conn *c,
-						uint32_t client);
+						const struct client_hold *hold);
 void smtp_session_fire(struct smtp_session *s);   // its timer; settles
 void smtp_session_settle(struct smtp_session *s); // frees what has ended: last thing of every entry
 void smtp_session_arm_data(struct smtp_session *s); // the next piece of the message is waited for
@@ -266,8 +266,7 @@ void smtp_log_message(struct smtp_session *s, enum event ev, enum action action,
 // A client that is refused at its own limit, before there is a session.
 struct smtp_refused {
 	const struct tcp_path *path;
-	const struct client_limits *limits;
-	enum client_result why;
+	const struct client_answer *answer;
 	uint8_t direction;
 	uint32_t count;    // of refusals since the log was told last
 	struct span reply; // with CRLF

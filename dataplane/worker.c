@@ -501,6 +501,7 @@ worker_usage(const struct worker *w)
 		.sessions = u.sessions,
 		.transactions = u.transactions,
 		.backends = u.backends,
+		.clients = u.clients,
 		.scans = w->scans_max - scanner_free_count(w->scanner),
 		.chunks = w->chunks.pool.used,
 		.chunks_most = w->chunks.pool.used_max,

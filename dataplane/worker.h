@@ -35,6 +35,7 @@ struct worker_args {
 
 struct worker_usage { // objects out of their pools now; all 0 when nothing is under way
 	uint32_t connections, sessions, transactions, backends, scans, chunks;
+	uint32_t clients;     // prefixes with sessions
 	uint32_t chunks_most; // that were ever out at once
 	uint32_t flights;     // connections that keep account of segments in flight
 };

@@ -468,11 +468,79 @@ client_sessions6(struct press *w)
 	press_run(w, PRESS_S);
 	want_codes(w, 0, 200, 220, 20);
 	press_want_count(w, COUNTER_CLIENT_TOO_MANY, 180);
+	// Each address on its own, and all together still within the /48; then each on its own
+	// only.
 	press_policy(w, "limits.client_prefix6 128");
 	press_run(w, 50000);
-	press_begin(w, 200, 400, NULL);
+	press_begin(w, 200, 300, NULL);
 	press_run(w, PRESS_S);
-	want_codes(w, 200, 400, 220, 200);
+	want_codes(w, 200, 300, 220, 80 - 20);
+	press_policy(w, "limits.client_prefix6_wide 0");
+	press_run(w, 50000);
+	press_begin(w, 300, 400, NULL);
+	press_run(w, PRESS_S);
+	want_codes(w, 300, 400, 220, 100);
+	reset_all(w);
+	press_run(w, PRESS_S);
+}
+
+static bool
+log_has(const struct press *w, const char *rule, const char *evidence)
+{
+	struct span rule_is = span_str(rule), begins = span_str(evidence);
+
+	for (uint32_t i = 0; i < w->a->log_count; i++) {
+		struct span e = logrec_get(&w->a->log[i], LOGREC_EVIDENCE);
+
+		if (span_eq(logrec_get(&w->a->log[i], LOGREC_RULE), rule_is) && e.n >= begins.n &&
+		    span_eq(span_sub(e, 0, begins.n), begins))
+			return true;
+	}
+	return false;
+}
+
+// Who rents one host may come from all /64s of a /58: they count together, too, and whoever is
+// elsewhere gets in. Without that limit they hold every session of the worker.
+static void
+client_site6(struct press *w)
+{
+	static const char *const policy[] = {"ipv6", NULL};
+	const uint32_t all = CROWD_NETS * 100, site = 4 * 100;
+
+	press_open(w, policy, 3 * all);
+	w->crowd.has_nets = true;
+	w->honest_every_us = 0;
+	press_begin(w, 0, all, NULL);
+	press_run(w, PRESS_S);
+	want_codes(w, 0, all, 220, site);
+	want_codes(w, 0, all, 421, all - site);
+	PRESS_WANT(w, press_use(w).sessions == site, "they hold %u sessions",
+		   press_use(w).sessions);
+	press_want_count(w, COUNTER_CLIENT_WIDE, all - site);
+	press_want_count(w, COUNTER_CLIENT_TOO_MANY, all - site);
+	PRESS_WANT(w,
+		   log_has(w, "limits.client_prefix6_wide",
+			   "fd00:1:1::/48: 400 sessions are open; refused"),
+		   "the log does not say whose limit it was");
+	PRESS_WANT(w, press_level(w) == SHED_NONE, "level %lu", (unsigned long)press_level(w));
+	press_want_served(w);
+	// As many leave, by FIN, as may come.
+	for (uint32_t i = 0, left = 0; i < all && left < 50; i++) {
+		if (w->crowd.m[i].code != 220)
+			continue;
+		crowd_fin(&w->crowd, i);
+		left++;
+	}
+	press_run(w, PRESS_S);
+	press_begin(w, all, all + 100, NULL);
+	press_run(w, PRESS_S);
+	want_codes(w, all, all + 100, 220, 50);
+	press_policy(w, "limits.client_prefix6_wide 0");
+	press_run(w, 50000);
+	press_begin(w, 2 * all, 3 * all, NULL);
+	press_run(w, PRESS_S);
+	PRESS_WANT(w, press_use(w).sessions == 4096, "without it they hold %u sessions",
+		   press_use(w).sessions);
 	reset_all(w);
 	press_run(w, PRESS_S);
 }
@@ -511,19 +579,31 @@ client_rate(struct press *w)
 	press_run(w, PRESS_S);
 }
 
-// More clients than the table has room for: not accounted to anybody, and the worker's limit holds.
+// Forged addresses, which never answer, are no clients. Sixteen others, each with a wide prefix of
+// its own, fill the table: who comes then shares, and the worker's limit holds.
 static void
 client_table(struct press *w)
 {
-	static const char *const policy[] = {"machine.sessions_max 16", NULL};
+	static const char *const policy[] = {"ipv6", "machine.sessions_max 16",
+					     "limits.client_prefix6 128",
+					     "limits.client_prefix6_wide 127", NULL};
 
-	press_open(w, policy, 20);
+	press_open(w, policy, 40);
 	w->honest_every_us = 0;
-	press_begin(w, 0, 20, NULL);
+	for (uint32_t i = 1; i < 40; i += 2) {
+		w->crowd.m[i].is_deaf = true;
+		press_begin(w, i, i + 1, NULL);
+	}
 	press_run(w, PRESS_S);
-	want_codes(w, 0, 16, 220, 16);
-	want_codes(w, 16, 20, 421, 4);
-	press_want_count(w, COUNTER_CLIENT_UNTRACKED, 4);
+	PRESS_WANT(w, press_use(w).clients == 0 && w->handshakes_most >= 20,
+		   "%u clients without a handshake", press_use(w).clients);
+	for (uint32_t i = 0; i < 40; i += 2)
+		press_begin(w, i, i + 1, NULL);
+	press_run(w, PRESS_S);
+	want_codes(w, 0, 40, 220, 16);
+	want_codes(w, 0, 40, 421, 4);
+	PRESS_WANT(w, press_use(w).clients == 32, "%u clients", press_use(w).clients);
+	press_want_count(w, COUNTER_CLIENT_SHARED, 4);
 	press_want_count(w, COUNTER_CLIENT_TOO_MANY, 0);
 	reset_all(w);
 	press_run(w, PRESS_S);
@@ -538,6 +618,7 @@ static const struct press_scenario scenario[] = {
 	{"loop", loop},
 	{"client_sessions", client_sessions},
 	{"client_sessions6", client_sessions6},
+	{"client_site6", client_site6},
 	{"client_rate", client_rate},
 	{"client_table", client_table},
 };

@@ -546,12 +546,14 @@ check_worker(struct world *w, uint32_t i)
 	const struct worker_usage u = worker_usage(w->a->worker[i]);
 	uint64_t next = worker_next_us(w->a->worker[i]);
 
-	if (u.sessions + u.transactions + u.scans + u.connections + u.backends + u.chunks != 0)
+	if (u.sessions + u.transactions + u.scans + u.connections + u.backends + u.chunks +
+		    u.clients !=
+	    0)
 		FAIL(w,
 		     "worker %u: left are %u sessions, %u transactions, %u scans, %u connections, "
-		     "%u "
-		     "backends, %u chunks",
-		     i, u.sessions, u.transactions, u.scans, u.connections, u.backends, u.chunks);
+		     "%u backends, %u chunks, %u clients",
+		     i, u.sessions, u.transactions, u.scans, u.connections, u.backends, u.chunks,
+		     u.clients);
 	// The health probe, an hour after the last one, is all that may still come.
 	if (next < w->a->now_us + PROBE_LEAST_US)
 		FAIL(w, "worker %u: a timer goes on", i);

@@ -25,7 +25,7 @@ peer_open(struct appliance *a, const struct appliance_args *args, uint32_t i)
 		.link = a->link[i],
 		.end = VNET_A,
 		.addr = testpolicy_addr(i == 0 ? TEST_CLIENT : TEST_BACKEND, args->is_v6),
-		.prefix_bits = args->is_v6 ? 64 : 120,
+		.prefix_bits = args->is_v6 ? 32 : 120,
 		.conns_max = args->peer_conns > 0 ? args->peer_conns : 1024,
 		.chunks = args->peer_chunks > 0 ? args->peer_chunks : PEER_CHUNKS,
 		.window_bytes = args->window_bytes > 0 ? args->window_bytes : 262144,
@@ -118,7 +118,7 @@ workers_open(struct appliance *a, const struct appliance_args *args, const struc
 				.addr_count = 1,
 				.addr = {{.addr = testpolicy_addr(
 						  i == 0 ? TEST_OUTSIDE : TEST_INSIDE, args->is_v6),
-					  .prefix_bits = args->is_v6 ? 64 : 120}}};
+					  .prefix_bits = args->is_v6 ? 32 : 120}}};
 		a->worker[w] = worker_open(&wa, a->now_us, why);
 		if (a->worker[w] == NULL)
 			return false;

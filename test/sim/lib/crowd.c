@@ -50,16 +50,19 @@ crowd_addr(const struct crowd *c, uint32_t i)
 	struct ipaddr a = testpolicy_addr(TEST_CLIENT, c->is_v6);
 
 	a.b[15] = (uint8_t)(ADDR_FIRST + i % CROWD_ADDRS);
+	if (c->has_nets) {
+		a.b[5] = 1;
+		a.b[7] = (uint8_t)(i % CROWD_NETS);
+	}
 	return a;
 }
 
 static bool
 is_ours(const struct crowd *c, const struct ipaddr *a)
 {
-	struct ipaddr first = crowd_addr(c, 0);
+	struct ipaddr own = crowd_addr(c, a->b[15] - ADDR_FIRST);
 
-	return memcmp(first.b, a->b, 15) == 0 && a->b[15] >= ADDR_FIRST &&
-	       a->b[15] < ADDR_FIRST + CROWD_ADDRS;
+	return ipaddr_eq(&own, a);
 }
 
 static struct ipaddr

@@ -15,6 +15,7 @@
 #include "test/sim/lib/appliance.h"
 
 #define CROWD_ADDRS 128u // addresses; member i has the (i % CROWD_ADDRS)th and a port of its own
+#define CROWD_NETS 64u // an IPv6 /58 of another site, when has_nets: member i in the (i % 64)th /64
 #define CROWD_MAX 60000u
 
 enum member_state { MEMBER_NONE, MEMBER_SYN, MEMBER_OPEN, MEMBER_ENDED, MEMBER_RESET };
@@ -40,7 +41,8 @@ struct crowd {
 	struct member *m;
 	uint32_t count;
 	bool is_v6;
-	bool is_deaf; // all of them, those who have not begun too
+	bool has_nets; // set before any of them begins
+	bool is_deaf;  // all of them, those who have not begun too
 	uint64_t out, in, resets;
 };
 

@@ -237,7 +237,8 @@ is_at_rest(const struct press *w)
 
 	for (uint32_t i = 0; i < PRESS_HONEST; i++)
 		is_busy |= w->honest[i].is_running;
-	return !is_busy && u.sessions + u.transactions + u.scans + u.connections + u.chunks == 0 &&
+	return !is_busy &&
+	       u.sessions + u.transactions + u.scans + u.connections + u.chunks + u.clients == 0 &&
 	       c->handshakes_open + c->time_waits_open == 0;
 }
 
@@ -277,9 +278,9 @@ press_check_calm(struct press *w)
 
 	PRESS_WANT(w, is_at_rest(w),
 		   "left are %u sessions, %u transactions, %u scans, %u connections, %u chunks, "
-		   "%" PRIu64 " handshakes, %" PRIu64 " waits",
-		   u.sessions, u.transactions, u.scans, u.connections, u.chunks, c->handshakes_open,
-		   c->time_waits_open);
+		   "%u clients, %" PRIu64 " handshakes, %" PRIu64 " waits",
+		   u.sessions, u.transactions, u.scans, u.connections, u.chunks, u.clients,
+		   c->handshakes_open, c->time_waits_open);
 	PRESS_WANT(w, u.flights == 0, "%u flights are left", u.flights);
 	PRESS_WANT(w, press_level(w) == 0, "the level stays at %" PRIu64, press_level(w));
 	press_want_served(w);

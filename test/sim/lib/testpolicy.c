@@ -236,7 +236,7 @@ testpolicy_line(struct testpolicy *t, struct span line)
 static void
 network_rows(struct policy_build *b, bool is_v6)
 {
-	uint8_t bits = is_v6 ? 64 : 120;
+	uint8_t bits = is_v6 ? 32 : 120; // so that peers may have a /48 and many /64s
 	struct policy_core core = {0};
 	struct policy_listener listener = {0, TEST_SMTP_PORT, DIRECTION_INBOUND};
 	struct policy_hop hop = {policy_build_str(b, SPAN_LIT("mail1")),

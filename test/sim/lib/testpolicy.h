@@ -18,7 +18,7 @@
 #define TEST_BACKEND_IP 0xc6336414u
 #define TEST_SMTP_PORT 25
 
-// The same places in IPv6: fd00:1::/64 outside, fd00:2::/64 inside, last byte as above.
+// The same places in IPv6: fd00:1::/32 outside, fd00:2::/32 inside, last byte as above.
 enum test_place { TEST_CLIENT, TEST_OUTSIDE, TEST_INSIDE, TEST_BACKEND };
 struct ipaddr testpolicy_addr(enum test_place p, bool is_v6);
 
