@@ -2,7 +2,7 @@
 // decode: see the header.
 #include "scanner/decode.h"
 
-#include <emmintrin.h>
+#include <immintrin.h>
 #include <string.h>
 
 enum { B64_SKIP = 64, B64_PAD = 65, B64_BAD = 66 };
@@ -268,6 +268,10 @@ decode_end(struct decode *d, uint8_t *out)
 
 // --- folding ---------------------------------------------------------------------------------
 
+// No machine without the first runs Hyperscan, or DPDK.
+#define SSSE3 __attribute__((target("ssse3")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vbmi2,popcnt")))
+
 static uint32_t
 fold_bytes(uint8_t *out, const uint8_t *in, uint32_t n, bool *blank)
 {
@@ -283,51 +287,107 @@ fold_bytes(uint8_t *out, const uint8_t *in, uint32_t n, bool *blank)
 	return o;
 }
 
-// Sixteen bytes at a time: most have nothing to fold, and a line end drops one byte.
-uint32_t
-decode_fold(uint8_t *p, uint32_t n, bool *blank)
+// At the place of its low digit each blank; a byte that a shuffle by itself turns into itself is
+// one.
+static const uint8_t blank_table[16] = {[0] = ' ', [9] = '\t', [10] = '\n', [13] = '\r'};
+
+// The block without the byte at `at` (16: with all of them); behind it something.
+SSSE3 static __m128i
+block_without(__m128i v, uint32_t at)
 {
-	const __m128i sp = _mm_set1_epi8(' '), tab = _mm_set1_epi8('\t');
-	const __m128i cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n');
-	uint32_t i = 0, o = 0;
+	const __m128i place = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	__m128i behind = _mm_cmpgt_epi8(place, _mm_set1_epi8((char)((int)at - 1)));
+
+	return _mm_shuffle_epi8(v, _mm_sub_epi8(place, behind));
+}
+
+// Sixteen bytes at a time, and the same steps whether a line ends among them or not: no processor
+// foresees where. What is stored behind the block's text the next one covers, and it never reaches
+// bytes that were not loaded yet, for o <= i.
+SSSE3 uint32_t
+decode_fold_ssse3(uint8_t *p, uint32_t n, bool *blank)
+{
+	const __m128i sp = _mm_set1_epi8(' '),
+		      table = _mm_loadu_si128((const __m128i *)(const void *)blank_table);
+	uint32_t i = 0, o = 0, before;
 
 	CHECK(p != NULL && blank != NULL);
+	before = *blank;
 	for (; n - i >= 16; i += 16) {
 		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
-		__m128i is_sp = _mm_cmpeq_epi8(v, sp);
-		__m128i is_other =
-			_mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, tab), _mm_cmpeq_epi8(v, cr)),
-				     _mm_cmpeq_epi8(v, lf));
-		uint32_t other = (uint32_t)_mm_movemask_epi8(is_other);
-		uint32_t all = other | (uint32_t)_mm_movemask_epi8(is_sp);
-		uint32_t drop = all & (all << 1 | *blank), from = 0;
-		uint8_t block[16];
+		__m128i is_blank = _mm_cmpeq_epi8(v, _mm_shuffle_epi8(table, v));
+		uint32_t all = (uint32_t)_mm_movemask_epi8(is_blank);
+		uint32_t drop = all & (all << 1 | before), kept = 16 - (drop != 0);
 
-		*blank = all >> 15 & 1;
-		if ((other | drop) == 0 && o == i) { // as it should be, and where it should be
-			o += 16;
-			continue;
+		before = all >> 15;
+		v = _mm_or_si128(_mm_andnot_si128(is_blank, v), _mm_and_si128(is_blank, sp));
+		v = block_without(v, (uint32_t)__builtin_ctz(drop | 1u << 16));
+		// Each one taken out moves the others down.
+		while (unlikely((drop = (drop & (drop - 1)) >> 1) != 0)) {
+			v = block_without(v, (uint32_t)__builtin_ctz(drop));
+			kept--;
 		}
-		v = _mm_or_si128(_mm_andnot_si128(is_other, v), _mm_and_si128(is_other, sp));
-		if (drop == 0) {
-			_mm_storeu_si128((__m128i *)(void *)(p + o), v);
-			o += 16;
-			continue;
-		}
-		_mm_storeu_si128((__m128i *)(void *)block, v);
-		for (; drop != 0; drop &= drop - 1) {
-			uint32_t at = (uint32_t)__builtin_ctz(drop);
-
-			memcpy(p + o, block + from, at - from);
-			o += at - from;
-			from = at + 1;
-		}
-		memcpy(p + o, block + from, 16 - from);
-		o += 16 - from;
+		_mm_storeu_si128((__m128i *)(void *)(p + o), v);
+		o += kept;
 	}
+	*blank = before != 0;
 	o += fold_bytes(p + o, p + i, n - i, blank);
 	CHECK(o <= n);
 	return o;
+}
+
+// The blanks of a block.
+AVX512 static inline uint64_t
+wide_blanks(__m512i v)
+{
+	const __m128i *t = (const __m128i *)(const void *)blank_table;
+	const __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128(t));
+
+	return _mm512_cmpeq_epi8_mask(v, _mm512_shuffle_epi8(table, v));
+}
+
+AVX512 static inline __m512i
+wide_folded(__m512i v, uint64_t blanks, uint64_t keep)
+{
+	return _mm512_maskz_compress_epi8(keep,
+					  _mm512_mask_mov_epi8(v, blanks, _mm512_set1_epi8(' ')));
+}
+
+AVX512 uint32_t
+decode_fold_avx512(uint8_t *p, uint32_t n, bool *blank)
+{
+	uint32_t i = 0, o = 0;
+
+	CHECK(p != NULL && blank != NULL);
+	uint64_t before = *blank;
+	for (; n - i >= 64; i += 64) {
+		__m512i v = _mm512_loadu_si512(p + i);
+		uint64_t all = wide_blanks(v), keep = ~(all & (all << 1 | before));
+
+		before = all >> 63;
+		_mm512_storeu_si512(p + o, wide_folded(v, all, keep));
+		o += (uint32_t)__builtin_popcountll(keep);
+	}
+	if (n > i) {
+		uint64_t part = ~0ull >> (64 - (n - i));
+		__m512i v = _mm512_maskz_loadu_epi8(part, p + i);
+		uint64_t all = wide_blanks(v), keep = part & ~(all & (all << 1 | before));
+
+		before = all >> (n - i - 1) & 1;
+		_mm512_mask_storeu_epi8(p + o, part, wide_folded(v, all, keep));
+		o += (uint32_t)__builtin_popcountll(keep);
+	}
+	*blank = before != 0;
+	CHECK(o <= n);
+	return o;
+}
+
+uint32_t
+decode_fold(uint8_t *p, uint32_t n, bool *blank)
+{
+	if (__builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512bw"))
+		return decode_fold_avx512(p, n, blank);
+	return decode_fold_ssse3(p, n, blank);
 }
 
 uint32_t

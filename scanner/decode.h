@@ -35,6 +35,9 @@ uint32_t decode_end(struct decode *d, uint8_t *out);
 // *blank: the byte before was one of them; carries the run over to the next call. Phrases are
 // compiled for such text.
 uint32_t decode_fold(uint8_t *p, uint32_t n, bool *blank);
+// What it chooses from, by what the processor has; for tests.
+uint32_t decode_fold_ssse3(uint8_t *p, uint32_t n, bool *blank);
+uint32_t decode_fold_avx512(uint8_t *p, uint32_t n, bool *blank);
 
 // Undoes %XX; returns the bytes written, at most in.n. Escapes that are none stay as they are.
 uint32_t decode_percent(struct span in, uint8_t *out, uint32_t size);

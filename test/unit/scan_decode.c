@@ -173,15 +173,18 @@ Test(decode, percent)
 	}
 }
 
+typedef uint32_t (*fold_fn)(uint8_t *p, uint32_t n, bool *blank);
+
 // Against the definition, for every place in a block and every cut.
-Test(decode, fold)
+static void
+check_fold(fold_fn fold)
 {
 	static const char letters[] = "ab \t\r\n";
 	uint32_t seed = 1;
 
 	for (uint32_t round = 0; round < 20000; round++) {
-		char in[80], want[80], got[80];
-		uint32_t n = round % 80, w = 0, g, cut = n > 0 ? round % n : 0;
+		char in[200], want[200], got[200];
+		uint32_t n = round % 200, w = 0, g, cut = n > 0 ? round % n : 0;
 		bool before = false, blank = false;
 
 		for (uint32_t i = 0; i < n; i++) {
@@ -196,11 +199,19 @@ Test(decode, fold)
 			before = is_blank;
 		}
 		memcpy(got, in, n);
-		g = decode_fold((uint8_t *)got, cut, &blank);
+		g = fold((uint8_t *)got, cut, &blank);
 		memmove(got + g, got + cut, n - cut);
-		g += decode_fold((uint8_t *)got + g, n - cut, &blank);
+		g += fold((uint8_t *)got + g, n - cut, &blank);
 		cr_assert_eq(g, w, "round %u", round);
 		cr_assert_eq(memcmp(got, want, w), 0, "round %u: '%.*s'", round, (int)n, in);
 		cr_assert_eq(blank, before);
 	}
+}
+
+Test(decode, fold)
+{
+	check_fold(decode_fold);
+	check_fold(decode_fold_ssse3);
+	if (__builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512bw"))
+		check_fold(decode_fold_avx512);
 }
