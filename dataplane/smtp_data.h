@@ -44,3 +44,10 @@ void smtp_data_init(enum smtp_data_state *d);
 // other than MORE comes. Progress: each call takes a byte or gives a byte.
 must_use enum smtp_data_step smtp_data_next(enum smtp_data_state *d, struct span in,
 					    uint32_t *taken, struct smtp_data_run *run);
+
+// What smtp_data_next chooses from, by what the processor has; for tests. How many bytes may be
+// passed over, in blocks of 64: no NUL, no CR or LF without the other, no dot at the start of a
+// line. at_line: is the first byte, is the one after them, at the start of a line? A CR at the very
+// end is not among them.
+uint32_t smtp_data_clean_sse2(const uint8_t *p, uint32_t n, bool *at_line);
+uint32_t smtp_data_clean_avx512(const uint8_t *p, uint32_t n, bool *at_line);

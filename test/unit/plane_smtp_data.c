@@ -6,7 +6,7 @@
 #include "control/base/rng.h"
 #include "dataplane/smtp_data.h"
 
-#define INPUT_MAX 48
+#define INPUT_MAX 300
 
 struct outcome {
 	enum smtp_data_step step;
@@ -131,7 +131,7 @@ Test(smtp_data, random_strings_in_random_pieces)
 	rng_init(&r, 4711);
 	for (uint32_t round = 0; round < 200000; round++) {
 		uint8_t in[INPUT_MAX];
-		uint32_t cut[4], n = 1 + rng_below(&r, INPUT_MAX);
+		uint32_t cut[4], n = 1 + rng_below(&r, 48);
 		for (uint32_t i = 0; i < n; i++) {
 			// Mostly sound CRLFs, so that the later states are reached.
 			if (i + 1 < n && rng_below(&r, 3) == 0) {
@@ -146,6 +146,97 @@ Test(smtp_data, random_strings_in_random_pieces)
 		for (uint32_t i = 0, at = 0; i < 4; i++)
 			cut[i] = at = at + rng_below(&r, n - at + 1);
 		check_pieces(in, n, cut, 4);
+	}
+}
+
+// Text long enough for whole blocks, sound but for one byte: at every place, in one piece and cut
+// where a block ends, a byte before and a byte after.
+Test(smtp_data, one_byte_anywhere_in_long_text)
+{
+	for (uint32_t line = 1; line < 140; line += 7) {
+		uint8_t in[INPUT_MAX], sound[INPUT_MAX];
+		for (uint32_t i = 0; i < INPUT_MAX; i++) {
+			uint32_t at = i % (line + 2);
+			sound[i] = at < line ? 'a' : at == line ? '\r' : '\n';
+		}
+		for (uint32_t i = 0; i < INPUT_MAX; i++)
+			for (uint32_t a = 0; a < ARRAY_LEN(alphabet); a++) {
+				memcpy(in, sound, sizeof(in));
+				in[i] = alphabet[a];
+				for (uint32_t cut = 62; cut < 67; cut++)
+					check_pieces(in, INPUT_MAX, &cut, 1);
+				check_pieces(in, INPUT_MAX, NULL, 0);
+			}
+	}
+}
+
+// The same, with lines of every length from 0 and dots.
+Test(smtp_data, long_text_in_random_pieces)
+{
+	struct rng r;
+	rng_init(&r, 4712);
+	for (uint32_t round = 0; round < 20000; round++) {
+		uint8_t in[INPUT_MAX];
+		uint32_t cut[4], n = 0;
+		while (n < INPUT_MAX) {
+			uint32_t len = rng_below(&r, round % 2 ? 8 : 150);
+			for (uint32_t i = 0; i < len && n < INPUT_MAX; i++)
+				in[n++] = i == 0 && rng_below(&r, 4) == 0 ? '.' : 'b';
+			if (n + 2 <= INPUT_MAX) {
+				in[n++] = '\r';
+				in[n++] = '\n';
+			}
+		}
+		if (rng_below(&r, 2) == 0)
+			in[rng_below(&r, n)] = alphabet[rng_below(&r, ARRAY_LEN(alphabet))];
+		for (uint32_t i = 0, at = 0; i < 4; i++)
+			cut[i] = at = at + rng_below(&r, n - at + 1);
+		check_pieces(in, n, cut, 4);
+	}
+}
+
+typedef uint32_t (*clean_fn)(const uint8_t *p, uint32_t n, bool *at_line);
+
+// Against the definition: what is passed over is sound, and it ends no more than a block too early.
+static void
+check_clean(clean_fn fn, const uint8_t *in, uint32_t n, bool begins_line)
+{
+	bool at_line = begins_line;
+	uint32_t got = fn(in, n, &at_line), stop = 0;
+	for (; stop < n && in[stop] != 0; stop++) {
+		bool cr = stop > 0 && in[stop - 1] == '\r';
+		bool starts = stop > 0 ? in[stop - 1] == '\n' : begins_line;
+		if (cr != (in[stop] == '\n') || (starts && in[stop] == '.'))
+			break;
+	}
+	cr_assert_leq(got, stop);
+	cr_assert_geq(got + 64, stop < n ? stop : n - n % 64 + 63);
+	cr_assert_eq(at_line, got > 0 ? in[got - 1] == '\n' : begins_line);
+	cr_assert(got == 0 || in[got - 1] != '\r');
+}
+
+Test(smtp_data, both_ways_to_pass_over_text)
+{
+	bool has_avx512 = __builtin_cpu_supports("avx512bw");
+	struct rng r;
+	rng_init(&r, 4713);
+	for (uint32_t round = 0; round < 200000; round++) {
+		uint8_t in[INPUT_MAX];
+		uint32_t n = 1 + rng_below(&r, INPUT_MAX), at = 0;
+		while (at < n) {
+			uint32_t len = rng_below(&r, 80);
+			for (uint32_t i = 0; i < len && at < n; i++)
+				in[at++] = i > 0 && rng_below(&r, 20) == 0 ? '.' : 'b';
+			if (at < n)
+				in[at++] = '\r';
+			if (at < n)
+				in[at++] = '\n';
+		}
+		if (rng_below(&r, 2) == 0)
+			in[rng_below(&r, n)] = alphabet[rng_below(&r, ARRAY_LEN(alphabet))];
+		check_clean(smtp_data_clean_sse2, in, n, round & 1);
+		if (has_avx512)
+			check_clean(smtp_data_clean_avx512, in, n, round & 1);
 	}
 }
 
