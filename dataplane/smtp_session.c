@@ -259,6 +259,8 @@ smtp_session_refuse_row(struct smtp_session *s, enum event ev, const struct smtp
 	verdict_set_evidence(&v, said);
 	if (why->code >= 500)
 		COUNT(s->smtp->counters, COMMANDS_BAD);
+	if (why == &smtp_line_too_long)
+		COUNT(s->smtp->counters, LINE_TOO_LONG);
 	smtp_log_refusal(s, ev, &v);
 	smtp_session_no(s, &v, true, NULL);
 }
@@ -468,7 +470,6 @@ take_command(struct smtp_session *s, struct span in)
 		break;
 	case SMTP_FRAME_LONG:
 		arm_command(s);
-		COUNT(s->smtp->counters, LINE_TOO_LONG);
 		smtp_session_refuse_row(s, EVENT_REJECT, &smtp_line_too_long, SPAN_NONE);
 		break;
 	case SMTP_FRAME_SHED:

@@ -52,7 +52,8 @@ tcp_cookie_send(struct tcp *t, const struct tcp_path *path, const struct tcp_seg
 	(void)tcp_isn(t, path, &ts_offset);
 	uint32_t now = t->now_ms32 + ts_offset;
 	uint32_t bits = (uint32_t)scale << 5 |
-			(s->opts & TCP_OPT_WSCALE ? s->wscale : NO_SCALE) << 1 |
+			(s->opts & TCP_OPT_WSCALE ? MIN(s->wscale, TCP_WSCALE_MAX) : NO_SCALE)
+				<< 1 |
 			!!(s->opts & TCP_OPT_SACK_OK);
 	uint32_t tsval = (now & ~TS_MASK) | bits;
 

@@ -75,8 +75,9 @@ cubic_avoid(struct tcp_conn *c, uint32_t acked)
 		f->cubic_target_ms = now;
 		f->cubic_target = cubic_target(c);
 	}
-	// What Reno with the same reduction would have (4.3): alpha is 9/17, 1 above the old peak.
-	uint32_t up = f->cubic_est < c->w_max ? 9 : 17;
+	// What Reno with the same reduction would have (4.3): alpha is 9/17, 1 above the window
+	// before the reduction, of which the threshold is seven tenths. w_max may be less (4.7).
+	uint32_t up = c->w_max > 0 && f->cubic_est < c->ssthresh / 7 * 10 ? 9 : 17;
 	uint64_t est = (uint64_t)acked * c->mss * up + f->cubic_est_rem, per = 17ull * c->cwnd;
 
 	f->cubic_est += (uint32_t)(est / per);

@@ -42,7 +42,9 @@ tcp_in_syn_options(struct tcp_conn *c, const struct tcp_seg *s)
 		c->flags |= TF_SACK;
 	if (s->opts & TCP_OPT_WSCALE) {
 		c->flags |= TF_WSCALE;
-		c->snd_wscale = s->wscale;
+		c->snd_wscale = MIN(s->wscale, TCP_WSCALE_MAX); // RFC 7323 2.3
+		if (s->wscale > TCP_WSCALE_MAX)
+			COUNT(c->tcp->counters, TCP_SCALE_LARGE);
 	}
 	in_window_limit(c);
 	c->mss = (uint16_t)tcp_mtu_mss(c, mss);

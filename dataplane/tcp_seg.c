@@ -25,7 +25,7 @@ seg_option(struct tcp_seg *s, const uint8_t *p, uint32_t len)
 		break;
 	case OPT_WSCALE:
 		if (len == 3) {
-			s->wscale = MIN(p[2], TCP_WSCALE_MAX); // RFC 7323 2.3: more counts as 14
+			s->wscale = p[2];
 			s->opts |= TCP_OPT_WSCALE;
 		}
 		break;

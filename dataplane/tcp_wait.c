@@ -134,8 +134,9 @@ wait_syn(struct tcp *t, struct tcp_wait *w, const struct tcp_seg *s)
 	bool is_newer = seq_lt(w->rcv_nxt, s->seq); // RFC 6191
 	uint32_t last = w->snd_nxt;
 
-	if (w->has_ts && (s->opts & TCP_OPT_TS))
-		is_newer = seq_lt(w->ts_recent, s->tsval) || (is_newer && s->tsval == w->ts_recent);
+	if (s->opts & TCP_OPT_TS) // the old connection had none: any timestamp is newer than that
+		is_newer = !w->has_ts || seq_lt(w->ts_recent, s->tsval) ||
+			   (is_newer && s->tsval == w->ts_recent);
 	if (l == NULL || !is_newer || w->is_half || (s->flags & TCP_ACK)) {
 		wait_challenge(t, w);
 		return;

@@ -24,6 +24,8 @@ tally_run total "include rules, broken on purpose" 60 test/layers.sh --self-test
 tally_run total "headers alone" 120 test/headers.sh
 tally_run total "requirement table" 60 test/requirements.sh
 tally_run total "requirement tables, broken on purpose" 60 test/requirements.sh --self-test
+tally_run total "counters" 60 test/counters.sh
+tally_run total "counters without tests, on purpose" 60 test/counters.sh --self-test
 
 for source in test/unit/*.c; do
 	[ -e "$source" ] || continue

@@ -5,9 +5,10 @@
 #   test/requirements.sh              the table
 #   test/requirements.sh --self-test  tables with one mistake each: every mistake must be found
 #
-# A row: ID | STATE | TESTS OR REASON | TEXT. STATE is `done` (then one or more tests), `part` (tests, and behind
-# `--` what is missing) or `no` (then the reason). A test is NAME.pkt (test/tcp), NAME.mtc (test/smtp),
-# FILE:NAME (the Criterion test NAME of test/unit/FILE.c), fuzz:TARGET, e2e:FILE or sim:FILE.
+# A row: ID | STATE | TESTS OR REASON | TEXT. STATE is `done` (then one or more tests, perhaps a remark behind `--`),
+# `differs` (tests, and behind `--` what we do instead and why) or `n/a` (then the reason). A test is NAME.pkt
+# (test/tcp), NAME.mtc (test/smtp), FILE:NAME (the Criterion test NAME of test/unit/FILE.c), conf:NAME (test/conf),
+# fuzz:TARGET, e2e:FILE or sim:FILE.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -17,6 +18,7 @@ exists() { # TEST
 	case $1 in
 	*.pkt) [[ -f test/tcp/$1 ]] ;;
 	*.mtc) [[ -f test/smtp/$1 ]] ;;
+	conf:*) [[ -f test/conf/${1#conf:}.yaml ]] ;;
 	fuzz:*) [[ -f test/fuzz/${1#fuzz:}.c ]] ;;
 	e2e:*) [[ -f test/e2e/${1#e2e:}.py ]] ;;
 	sim:*) [[ -f test/sim/${1#sim:}.c ]] ;;
@@ -63,17 +65,18 @@ check() { # FILE: prints what is wrong; 1 if anything is
 		why=
 		case $state in
 		done) ;;
-		part)
+		differs)
 			why=${tests#*--}
-			[[ $tests == *--* && -n ${why// /} ]] || wrong "$id does not say what is missing"
-			tests=${tests%%--*}
+			[[ $tests == *--* && -n ${why// /} ]] || wrong "$id does not say what we do instead"
 			;;
-		no) continue ;;
+		n/a) continue ;;
 		*)
 			wrong "$id has the state \"$state\""
 			continue
 			;;
 		esac
+		tests=${tests%%--*}
+		[[ -n ${tests// /} ]] || wrong "$id has no test"
 		for t in $tests; do
 			exists "$t" || wrong "$id names the test $t, which does not exist"
 		done
@@ -81,7 +84,10 @@ check() { # FILE: prints what is wrong; 1 if anything is
 	for t in $rfcs; do
 		[[ -n ${of_rfc[$t]:-} ]] || wrong "there is no row of RFC $t"
 	done
-	echo "# $rows requirements: ${states[done]:-0} done, ${states[part]:-0} in part, ${states[no]:-0} not done, with the reason"
+	for t in MUST-{1..69} SHLD-{1..31} MAY-{1..18} REC-1; do # all that RFC 9293 appendix B numbers
+		[[ -n ${seen[RFC9293 $t]:-} ]] || wrong "there is no row of RFC 9293 $t"
+	done
+	echo "# $rows requirements: ${states[done]:-0} done, ${states[differs]:-0} otherwise and why, ${states[n/a]:-0} not applicable"
 	return $bad
 }
 
@@ -91,9 +97,12 @@ self_test() {
 	trap 'rm -rf "$dir"' EXIT
 	good=$dir/good
 	for t in $rfcs; do
-		echo "RFC$t MUST-1 | no | there is nothing like it here | words"
+		echo "RFC$t MUST-1 | n/a | there is nothing like it here | words"
 	done >"$good"
-	echo "RFC9293 MUST-2 | done | fuzz:plane_tcp deliver.mtc plane_flow:$(sed -n 's/^Test([a-z_]*, \([a-z_0-9]*\)).*/\1/p' \
+	for t in MUST-{2..69} SHLD-{1..31} MAY-{1..18} REC-1; do
+		echo "RFC9293 $t | n/a | there is nothing like it here | words"
+	done >>"$good"
+	echo "RFC9293 3.1 | done | fuzz:plane_tcp deliver.mtc plane_flow:$(sed -n 's/^Test([a-z_]*, \([a-z_0-9]*\)).*/\1/p' \
 		test/unit/plane_flow.c | head -1) | words" >>"$good"
 	expect() { # NAME WORDS: the table $dir/t must be refused with these words
 		if out=$(check "$dir/t") || [[ $out != *"$2"* ]]; then
@@ -111,19 +120,23 @@ self_test() {
 		{ cat "$good" && echo "$row"; } >"$dir/t"
 		expect "$name" "$words"
 	done <<-END
-		no such script=RFC9293 MUST-3 | done | no_such.pkt | words=no_such.pkt, which does not exist
-		no such unit test=RFC9293 MUST-3 | done | plane_flow:no_such | words=plane_flow:no_such, which
-		no such target=RFC9293 MUST-3 | done | fuzz:no_such | words=does not exist
-		a word=RFC9293 MUST-3 | done | nothing | words=does not exist
-		no test=RFC9293 MUST-3 | done |  | words=neither tests nor a reason
-		twice=RFC9293 MUST-1 | no | because | words=is there twice
-		unknown state=RFC9293 MUST-3 | maybe | deliver.mtc | words=has the state
-		nothing is missing=RFC9293 MUST-3 | part | deliver.mtc | words=does not say what is missing
-		no text=RFC9293 MUST-3 | no | because |=has no text
-		no ID=MUST-3 | no | because | words=is not an ID
+		no such script=RFC9293 3.2 | done | no_such.pkt | words=no_such.pkt, which does not exist
+		no such unit test=RFC9293 3.2 | done | plane_flow:no_such | words=plane_flow:no_such, which
+		no such target=RFC9293 3.2 | done | fuzz:no_such | words=does not exist
+		a word=RFC9293 3.2 | done | nothing | words=does not exist
+		no test=RFC9293 3.2 | done |  | words=neither tests nor a reason
+		twice=RFC9293 MUST-1 | n/a | because | words=is there twice
+		unknown state=RFC9293 3.2 | maybe | deliver.mtc | words=has the state
+		no reason=RFC9293 3.2 | differs | deliver.mtc | words=does not say what we do instead
+		only a remark=RFC9293 3.2 | done | -- it is so | words=RFC9293 3.2 has no test
+		only a reason=RFC9293 3.2 | differs | -- it is not so | words=RFC9293 3.2 has no test
+		no text=RFC9293 3.2 | n/a | because |=has no text
+		no ID=MUST-3 | n/a | because | words=is not an ID
 	END
 	grep -v RFC5961 "$good" >"$dir/t"
 	expect "an RFC is missing" "no row of RFC 5961"
+	grep -v 'RFC9293 SHLD-31 ' "$good" >"$dir/t"
+	expect "a number of appendix B is missing" "no row of RFC 9293 SHLD-31"
 	echo "$passed passed, $failed failed"
 	[[ $failed == 0 ]]
 }

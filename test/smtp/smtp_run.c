@@ -35,6 +35,7 @@ struct script {
 	uint32_t split;
 	uint8_t seen[SEEN_MAX]; // events raised
 	uint32_t seen_count, seen_checked;
+	struct counters before; // as they were when the script began
 	char why[1024];
 };
 
@@ -369,6 +370,22 @@ expect_log(struct script *s, char *text)
 }
 
 static void
+expect_counter(struct script *s, const char *name, const char *text)
+{
+	uint32_t i = 0;
+	settle(s);
+	while (i < COUNTER_COUNT && strcasecmp(counter_name(i), name) != 0)
+		i++;
+	if (i == COUNTER_COUNT) {
+		fail(s, "no counter %s", name);
+		return;
+	}
+	uint64_t n = s->a->counters[0].v[i] - s->before.v[i];
+	if (n != strtoull(text, NULL, 10))
+		fail(s, "%s is %llu, not %s", name, (unsigned long long)n, text);
+}
+
+static void
 policy_line(struct script *s, const char *text)
 {
 	if (!testpolicy_line(s->tp, span_str(text)))
@@ -405,6 +422,7 @@ start(struct script *s)
 		CHECK(tcp_listen(s->a->backend.tcp, TCP_SIDE_ANY, TEST_SMTP_PORT, backend_accept,
 				 s));
 	run_for(s, 200000);
+	s->before = s->a->counters[0];
 	s->seen_checked = s->seen_count;
 }
 
@@ -490,7 +508,10 @@ act(struct script *s, const char *word, char *rest)
 			fail(s, "event %s was raised too", event_name(s->seen[s->seen_checked]));
 	} else if (strcmp(word, "log") == 0)
 		expect_log(s, rest);
-	else if (strcmp(word, "policy-now") == 0)
+	else if (strcmp(word, "counter") == 0) {
+		const char *name = strsep(&rest, " ");
+		expect_counter(s, name, rest == NULL ? "" : rest);
+	} else if (strcmp(word, "policy-now") == 0)
 		policy_now(s, rest);
 	else
 		fail(s, "unknown word %s", word);

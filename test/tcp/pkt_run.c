@@ -360,10 +360,6 @@ do_vlan(struct world *w, struct cursor *c)
 static bool
 do_setting(struct world *w, struct cursor *c)
 {
-	if (cursor_is(c, "shows")) {
-		c->p += strlen(c->p);
-		return true;
-	}
 	if (cursor_is(c, "ipv6")) {
 		w->is_ipv6 = true;
 		return true;

@@ -223,6 +223,7 @@ Test(net, announces_its_address_at_start)
 	cr_assert_eq(load_be32(r.got + 28), US_ADDR);
 	cr_assert_eq(load_be32(r.got + 38), US_ADDR);
 	cr_assert(!receive(&r));
+	cr_assert_eq(COUNTED(&r, TX_FRAMES), 1);
 	rig_close(&r);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests of net: VLANs that share a port, ICMP errors, and two hosts that speak over IPv6 and over a
-// VLAN. Time is virtual.
+// Tests of net: VLANs that share a port, what cannot leave, ICMP errors, and two hosts that speak
+// over IPv6 and over a VLAN. Time is virtual.
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -147,6 +147,53 @@ Test(vlan, interfaces_that_share_a_port_are_apart)
 	cr_assert_eq(route.side, 2);
 	net_close(&n);
 	vnet_close(&v);
+}
+
+// --- what cannot leave ---
+
+Test(net_full, missing_frames_and_a_full_queue_are_counted)
+{
+	static struct frame held[4 * IMPAIR_QUEUE_DEFAULT];
+	struct raw6 r;
+	uint8_t f[128];
+	uint32_t n = 0;
+
+	raw6_open(&r);
+	raw6_teach(&r, PEER, raw6_peer_mac);
+	struct port *port = r.h.port;
+
+	while (n < ARRAY_LEN(held) && port->ops->tx_get(port, &held[n]))
+		n++;
+	cr_assert(n > IMPAIR_QUEUE_DEFAULT && n < ARRAY_LEN(held));
+	raw6_inject(&r, f, raw6_syn_put(f, PEER, US));
+	cr_assert(!raw6_receive(&r));
+	cr_assert_eq(COUNTED(&r, FRAME_NONE), 1);
+	for (uint32_t i = 0; i < n; i++) {
+		held[i].len = 60;
+		port->ops->tx_put(port, &held[i]);
+	}
+	raw6_drain(&r);
+	cr_assert_eq(COUNTED(&r, TX_FULL), n - IMPAIR_QUEUE_DEFAULT);
+	raw6_inject(&r, f, raw6_syn_put(f, PEER, US)); // and on it goes
+	cr_assert(raw6_receive(&r));
+	cr_assert(raw6_is_reset(&r, US, PEER));
+	cr_assert_eq(COUNTED(&r, FRAME_NONE), 1);
+	raw6_close(&r);
+}
+
+Test(net_full, no_route_is_counted)
+{
+	struct ipaddr far = raw6_addr(FAR), near = raw6_addr(PEER);
+	struct endpoint e = {0};
+	struct raw6 r;
+
+	raw6_open(&r);
+	cr_assert(!endpoint_open(&e, r.h.tcp, &far, 25));
+	cr_assert_eq(COUNTED(&r, IP_NO_ROUTE), 1);
+	cr_assert(endpoint_open(&e, r.h.tcp, &near, 25));
+	cr_assert_eq(COUNTED(&r, IP_NO_ROUTE), 1);
+	endpoint_fini(&e);
+	raw6_close(&r);
 }
 
 // --- ICMP errors ---

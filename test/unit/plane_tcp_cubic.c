@@ -238,6 +238,30 @@ Test(plane_tcp_cubic, no_slower_than_reno)
 	segpeer_fini(&p);
 }
 
+// Also when a second loss makes the curve aim below that window (4.7): what counts is the window
+// before the loss, not 0.85 of it.
+Test(plane_tcp_cubic, alpha_is_one_from_the_old_window_on)
+{
+	uint32_t peak = 0, n = 0, low;
+
+	start(10);
+	while (peak < 40)
+		peak = round_trip(10, true);
+	lose_one(10);
+	peak = lose_one(10);
+	low = round_trip(10, true);
+	for (int i = 0; i < 28; i++) // a peak of 55 has 39 left, and 0.85 of it is 46
+		n = round_trip(10, true);
+	cr_assert(n < peak && n >= low + 13 && n <= low + 16, "%u, from %u to %u", n, low, peak);
+	while (n < peak + 2)
+		n = round_trip(10, true);
+	low = n;
+	for (int i = 0; i < 17; i++)
+		n = round_trip(10, true);
+	cr_assert(n >= low + 16 && n <= low + 18, "%u, from %u", n, low);
+	segpeer_fini(&p);
+}
+
 // Seconds in which there was little to send are no time of the curve (4.2, 5.8), also while
 // something is always in flight.
 Test(plane_tcp_cubic, idle_time_does_not_count)

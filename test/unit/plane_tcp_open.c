@@ -235,6 +235,9 @@ Test(plane_tcp_open, active_handshake)
 	cr_assert_eq(p.user.opens, 1);
 	next(SP_ACK, 1, 1, 0);
 	cr_assert_eq(s.tsecr, 0x1000);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_OPEN_ACTIVE), 1);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_IN), 1);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_OUT), 2);
 	segpeer_fini(&p);
 }
 

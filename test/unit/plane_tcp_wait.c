@@ -215,6 +215,61 @@ Test(plane_tcp_wait, syn_reopens_with_a_record_also_under_pressure)
 	segpeer_fini(&p);
 }
 
+Test(plane_tcp_wait, rfc6191_first_timestamps_open_whatever_the_number)
+{
+	close_both(false);
+	uint32_t old_end = p.stack_iss + 2;
+
+	p.knows_stack_iss = false;
+	syn_ts((uint32_t)-5000, 7);
+	next(SP_SYN | SP_ACK, 0, (uint32_t)-4999, 0);
+	cr_assert((int32_t)(p.stack_iss - old_end) > 0);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_WAIT_REUSED), 1);
+	segpeer_fini(&p);
+}
+
+// It gets no cookie, so where there is no record left the oldest stranger gives his up (RFC 4987
+// 3.4), and nobody else.
+Test(plane_tcp_wait, syn_that_reopens_drops_the_oldest_half_open_one)
+{
+	const struct segpeer_args args = {.window_bytes = 65535,
+					  .keepalive_s = 7200,
+					  .conns_max = 8,
+					  .chunks = 64,
+					  .embryos_max = 4,
+					  .waits_max = 8};
+	uint16_t port = p.path.rport;
+
+	segpeer_fini(&p);
+	segpeer_init(&p, &args);
+	for (uint16_t i = 0; i < 2; i++) { // these have their number again soon
+		p.path.rport = (uint16_t)(port + i);
+		close_both(false);
+	}
+	for (uint16_t i = 10; i < 14; i++) { // three records, and a cookie
+		p.path.rport = (uint16_t)(port + i);
+		p.knows_stack_iss = false;
+		segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
+		segpeer_wait(&p, 10);
+		next(SP_SYN | SP_ACK, 0, 1, 0);
+	}
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_COOKIES_SENT), 1);
+	for (uint16_t i = 0; i < 2; i++) {
+		p.path.rport = (uint16_t)(port + i);
+		p.knows_stack_iss = false;
+		segpeer_send(&p, SP_SYN, 3, 0, 65535, NULL, 0);
+		next(SP_SYN | SP_ACK, 0, 4, 0);
+		cr_assert_eq(segpeer_count(&p, COUNTER_TCP_EMBRYO_DROPPED), i);
+		cr_assert_eq(tcp_embryo_count(p.tcp), 4);
+	}
+	segpeer_wait(&p, 1010); // of the three strangers the first is gone
+	for (uint16_t i = 11; i < 13; i++) {
+		cr_assert(segpeer_next(&p, &s));
+		cr_assert_eq(s.rport, port + i, "to %u", s.rport - port);
+	}
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_wait, reopened_number_is_above_also_after_much_data)
 {
 	p.knows_stack_iss = false;

@@ -595,10 +595,12 @@ static void
 expect_limit(uint32_t n, const char *text)
 {
 	static const uint8_t pieces[] = {251, 13, 1};
+	uint64_t before = r.counters.v[COUNTER_SCAN_LIMIT];
 	struct scan_result cut;
 
 	rig_run(&r, span_of(big, n), NULL, 0, &res);
 	cr_assert(res.causes & SCAN_CAUSE_LIMIT, "causes %u (%s)", res.causes, res.cause_text);
+	cr_assert_gt(r.counters.v[COUNTER_SCAN_LIMIT], before, "not counted");
 	if (text != NULL)
 		cr_assert_str_eq(res.cause_text, text);
 	rig_run(&r, span_of(big, n), pieces, 3, &cut);
@@ -724,6 +726,7 @@ Test(scan, no_streams)
 		cr_assert_eq(match_open(r.matcher, 0, MATCH_CONTENT, &taken[i]), MATCH_OK);
 	run("From: a@b.example\r\n\r\nhidden words\r\n");
 	expect_cause(SCAN_CAUSE_ERROR, "no memory for a match stream");
+	cr_assert_gt(r.counters.v[COUNTER_SCAN_ERROR], 0);
 	for (size_t i = 0; i < ARRAY_LEN(taken); i++)
 		match_close(&taken[i]);
 }
