@@ -209,6 +209,15 @@ chunks(struct press *w)
 			   level);
 		probe(w, level);
 	}
+	// With next to nothing left it waits, and goes on when others give memory back.
+	for (uint32_t k = 0; k < 100 && press_use(w).chunks < 8192 / 32 * 31; k++)
+		feed(w, 4);
+	crowd_say(&w->crowd, RUNNER, SPAN_LIT("a line that waits\r\n"));
+	press_run(w, 50000);
+	press_want_count(w, COUNTER_MESSAGES_SLOWED, 1);
+	for (uint32_t i = 0; i < FEEDERS; i++)
+		crowd_rst(&w->crowd, i);
+	press_run(w, 5000);
 	runner_ends(w);
 	reset_all(w);
 	press_run(w, 5000);
