@@ -21,6 +21,8 @@ static const struct gauge gauges[] = {
 	 offsetof(struct counters, handshakes_open)},
 	{"time_waits_open", "now: closed connections that are remembered (TIME_WAIT)",
 	 offsetof(struct counters, time_waits_open)},
+	{"addresses_taken", "now: IPv6 addresses of ours that another station has claimed",
+	 offsetof(struct counters, addresses_taken)},
 	{"backends_open", "now: connections to backends", offsetof(struct counters, backends_open)},
 	{"chunks_used", "now: pieces of message and stream memory (2 KiB) in use",
 	 offsetof(struct counters, chunks_used)},

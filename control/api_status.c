@@ -168,13 +168,14 @@ status_workers(const struct api *a)
 		const struct region_worker_state *s = &a->region->head->worker[w];
 		const struct counters *n = region_counters(a->region, w);
 		json_t *row = json_pack(
-			"{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "worker", (int)w, "cpu",
-			(json_int_t)s->cpu, "node", (json_int_t)(int32_t)s->node, "generation",
-			(json_int_t)word(&s->generation), "sessions",
+			"{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "worker", (int)w,
+			"cpu", (json_int_t)s->cpu, "node", (json_int_t)(int32_t)s->node,
+			"generation", (json_int_t)word(&s->generation), "sessions",
 			(json_int_t)counter_read(&n->sessions_open), "backends",
 			(json_int_t)counter_read(&n->backends_open), "loops",
 			(json_int_t)counter_read(&n->v[COUNTER_LOOPS]), "shed_level",
-			(json_int_t)counter_read(&n->shed_level), "pressed", pressed_text(n));
+			(json_int_t)counter_read(&n->shed_level), "addresses_taken",
+			(json_int_t)counter_read(&n->addresses_taken), "pressed", pressed_text(n));
 		add_turns(row, n);
 		(void)json_array_append_new(list, row);
 	}
@@ -302,9 +303,16 @@ static void
 print_status(struct api_call *c)
 {
 	static const struct api_column columns[] = {
-		{"worker", "WORKER"},           {"cpu", "CPU"},           {"node", "NODE"},
-		{"generation", "GENERATION"},   {"sessions", "SESSIONS"}, {"backends", "BACKENDS"},
-		{"turn_p50_us", "TURN P50 US"}, {"turn_p99_us", "P99"},   {"turn_max_us", "MAX"},
+		{"worker", "WORKER"},
+		{"cpu", "CPU"},
+		{"node", "NODE"},
+		{"generation", "GENERATION"},
+		{"sessions", "SESSIONS"},
+		{"backends", "BACKENDS"},
+		{"turn_p50_us", "TURN P50 US"},
+		{"turn_p99_us", "P99"},
+		{"turn_max_us", "MAX"},
+		{"addresses_taken", "ADDRESSES TAKEN"},
 		{"pressed", "PRESSED"},
 	};
 	const json_t *control = json_object_get(c->data, "posternd");

@@ -5,9 +5,14 @@
 
 #include <string.h>
 
+#define CHUNK_LEAST 4u  // what a message may have as long as there is that much for each
+#define CHUNK_EXTRA 3u  // that a message takes beside its bytes: a command, edits, a part full one
+#define CHUNK_SHARES 8u // at least: one that is alone leaves room for those to come
+
 bool
 chunk_pool_init(struct chunk_pool *p, struct mem_source *m, uint32_t count)
 {
+	p->messages = 0;
 	return pool_init(&p->pool, m, "chunks", sizeof(struct chunk), count);
 }
 
@@ -21,6 +26,34 @@ bool
 chunk_pool_is_low(const struct chunk_pool *p)
 {
 	return pool_free_count(&p->pool) < p->pool.cap / 8;
+}
+
+uint32_t
+chunk_pool_spare(const struct chunk_pool *p)
+{
+	uint32_t spare = pool_free_count(&p->pool), kept = p->pool.cap / 8;
+
+	return spare > kept ? spare - kept : 0;
+}
+
+bool
+chunk_pool_is_shared(const struct chunk_pool *p)
+{
+	return p->messages > CHUNK_SHARES;
+}
+
+// Of the half that is used last: whoever came first may have filled the other one. Where nothing is
+// left to share, small messages still get through on a little of what is kept.
+uint32_t
+chunk_pool_share(const struct chunk_pool *p)
+{
+	uint32_t n = MAX(p->messages, CHUNK_SHARES), last = p->pool.cap / 32;
+	uint32_t spare = MIN(chunk_pool_spare(p), p->pool.cap / 2 - p->pool.cap / 8) / n;
+	uint32_t share = spare > CHUNK_EXTRA ? spare - CHUNK_EXTRA : 0;
+	uint32_t left = pool_free_count(&p->pool);
+
+	left = left > last ? (left - last) / n : 0;
+	return MAX(share, MIN(left, CHUNK_LEAST));
 }
 
 struct chunk *

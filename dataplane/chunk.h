@@ -6,7 +6,11 @@
 // the queue they are in. Who calls it: the owning worker. Memory: one pool at boot; a queue owns
 // its chunks. What can go wrong: the pool is empty: chunkq_add takes fewer bytes than offered;
 // callers shed as their header says. chunk_pool_is_low() is true below 1/8: from there on new
-// messages and sessions are refused, so that those under way can end.
+// messages and sessions are refused, so that those under way can end. What waits, bodies of
+// messages and bytes that a user does not take yet, leaves that eighth to what must be said so
+// that the waiting ends: commands, replies, edits, terminators. One message gets no more than an
+// eighth of the rest, and where there are more than eight, one part for each: what all of them hold
+// and what their clients were promised then stays inside the pool.
 #pragma once
 
 #include "control/base/pool.h"
@@ -27,6 +31,7 @@ static_assert(sizeof(struct chunk) == CHUNK_SIZE, "a power of two");
 
 struct chunk_pool {
 	struct pool pool;
+	uint32_t messages; // under way, that the memory is shared among: smtp_tx.c says so
 };
 
 struct chunkq {
@@ -39,6 +44,9 @@ static_assert(sizeof(struct chunkq) == 24, "two of them in a line of tcp_conn le
 must_use bool chunk_pool_init(struct chunk_pool *p, struct mem_source *m, uint32_t count);
 void chunk_pool_fini(struct chunk_pool *p);
 bool chunk_pool_is_low(const struct chunk_pool *p);
+uint32_t chunk_pool_spare(const struct chunk_pool *p);  // chunks that what waits may still take
+uint32_t chunk_pool_share(const struct chunk_pool *p);  // of them, one message or connection
+bool chunk_pool_is_shared(const struct chunk_pool *p);  // by so many that windows have to know
 struct chunk *must_use chunk_get(struct chunk_pool *p); // empty, next NULL; NULL: none left
 void chunk_put(struct chunk_pool *p, struct chunk *c);
 

@@ -31,8 +31,11 @@
 #define FLAG_ON_LINK 0x80u
 #define RS_COUNT 3u // RFC 4861 10
 #define RS_STEP_US 4000000ull
-#define JOINS 2u                  // RFC 3810 9.1
-#define ANSWER_STEP_US 5000u      // 200 advertisements a second ..
+#define DAD_RETRY_US                                                                               \
+	10000000ull          // after the first objection; twice as long after each further one ..
+#define DAD_DOUBLINGS 6u     // .. up to 640 s, and up to half of it more
+#define JOINS 2u             // RFC 3810 9.1
+#define ANSWER_STEP_US 5000u // 200 advertisements a second ..
 #define ANSWER_BURST_US 500000ull // .. and 100 at once
 
 static const uint8_t solicited_prefix[13] = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff};
@@ -252,12 +255,30 @@ opts_read(const struct ip6_in *in, uint32_t size, struct nd_opts *o)
 	return true;
 }
 
+// RFC 4862 5.4.5 would leave a tentative address alone until somebody comes; an appliance comes
+// back when the other station has gone. Two that have objected to each other must not ask again at
+// the same moment: each adds what its own station address says.
 static void
-local_conflict(struct net *n, struct net_local6 *l)
+local_conflict(struct net *n, const struct net_if *i, struct net_local6 *l)
 {
 	COUNT(n->counters, ND_CONFLICT);
-	if (l->state == LOCAL_TENTATIVE)
-		l->state = LOCAL_TAKEN;
+	if (l->state != LOCAL_TENTATIVE)
+		return;
+	uint64_t wait_us = DAD_RETRY_US << MIN(l->refusals, DAD_DOUBLINGS);
+
+	l->state = LOCAL_TAKEN;
+	l->retry_us = n->now_us + wait_us + load_be16(i->port->mac + 4) * (wait_us / 2 / 65536);
+	l->refusals = (uint8_t)MIN(l->refusals + 1u, UINT8_MAX);
+	counter_add(&n->counters->addresses_taken, 1);
+}
+
+static void
+local_retry(struct net *n, struct net_local6 *l)
+{
+	l->state = LOCAL_TENTATIVE;
+	l->is_probed = false;
+	COUNT(n->counters, ND_RETRY);
+	counter_add(&n->counters->addresses_taken, 0 - 1ull);
 }
 
 // RFC 4861 7.2.4. The answer goes to the station that asked: no lookup, so solicitations from many
@@ -306,7 +327,7 @@ solicit_input(struct net *n, const struct ip6_in *in)
 		return true; // somebody else's conversation
 	if (l->state == LOCAL_TENTATIVE) {
 		if (in->is_unspecified)
-			local_conflict(n, l);
+			local_conflict(n, i, l);
 		return true;
 	}
 	memcpy(src.b, in->ip + 8, 16);
@@ -334,7 +355,7 @@ advert_input(struct net *n, const struct ip6_in *in)
 		return false;
 	struct net_local6 *l = local_find(i, in->body.p + 8);
 	if (l != NULL) {
-		local_conflict(n, l);
+		local_conflict(n, i, l);
 		return true;
 	}
 	memcpy(target.b, in->body.p + 8, 16);
@@ -465,15 +486,21 @@ nd_run(struct net *n, uint32_t iface)
 	mld_run(n, iface); // before the first solicitation, so that answers reach us
 	for (uint32_t k = 0; k < i->v6_count; k++) {
 		struct net_local6 *l = &i->v6[k];
-		if (l->state != LOCAL_TENTATIVE)
+		if (l->state == LOCAL_READY)
 			continue;
+		n->has_nd_work = true;
+		if (l->state == LOCAL_TAKEN) {
+			if (n->now_us < l->retry_us)
+				continue;
+			local_retry(n, l);
+		}
 		if (l->is_probed) {
 			l->state = LOCAL_READY;
+			l->refusals = 0;
 			local_announce(n, iface, l);
 			continue;
 		}
 		l->is_probed = local_probe(n, iface, l);
-		n->has_nd_work = true;
 	}
 	if (i->solicits > 0) {
 		if (n->now_us >= i->solicit_us && nd_speaker(i) != NULL) {

@@ -34,14 +34,16 @@ struct net_local4 { // host order; gateway 0: none
 enum local_state {
 	LOCAL_TENTATIVE, // not ours until nobody has objected for a second (RFC 4862 5.4)
 	LOCAL_READY,
-	LOCAL_TAKEN, // another station has it: we never speak from it
+	LOCAL_TAKEN, // another station has it: we don't speak from it, and ask again later
 };
 
 struct net_local6 {
 	struct ipaddr addr, gateway; // gateway all zero: none
 	uint8_t prefix_bits;
 	uint8_t state;
-	bool is_probed; // the solicitation has left
+	bool is_probed;    // the solicitation has left
+	uint8_t refusals;  // times in a row that another station objected
+	uint64_t retry_us; // LOCAL_TAKEN: when to ask again
 };
 
 struct net_prefix6 { // on the link, says a router; bits 0: free

@@ -291,6 +291,7 @@ smtp_open(const struct smtp_args *args, uint64_t now_us, struct strbuf *why)
 	s->policy[0].use = args->policy;
 	list_init(&s->session_list);
 	list_init(&s->tx_list);
+	list_init(&s->waiting);
 	wheel_init(&s->wheel, smtp_now_ms(s));
 	for (uint32_t i = 0; i < SMTP_HOPS_MAX; i++) {
 		wheel_node_init(&s->hop[i].timer.node);
@@ -320,8 +321,8 @@ smtp_close(struct smtp **sp)
 	struct list_node *n;
 	while ((n = list_pop_front(&s->session_list)) != NULL) {
 		struct smtp_session *ses = CONTAINER_OF(n, struct smtp_session, node);
-		if (ses->tx != NULL && ses->tx->scan != NULL)
-			scan_close(&ses->tx->scan);
+		if (ses->tx != NULL)
+			smtp_tx_scan_close(ses->tx);
 		if (ses->tx != NULL)
 			chunkq_clear(&ses->tx->body, s->chunks);
 	}
@@ -360,6 +361,7 @@ smtp_run(struct smtp *s, uint64_t now_us, uint64_t wall_us, uint32_t most)
 	s->now_us = now_us;
 	s->wall_us = wall_us;
 	uint32_t work = wheel_run(&s->wheel, smtp_now_ms(s), most, smtp_fire, s);
+	work += smtp_relay_run(s);
 	work += smtp_ask_run(s);
 	__atomic_store_n(&s->counters->sessions_open, s->session_list.count, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->counters->backends_open, s->backends.used, __ATOMIC_RELAXED);

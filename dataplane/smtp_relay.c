@@ -15,6 +15,9 @@
 #include "dataplane/smtp_session.h"
 
 #define RELAY_EDIT_MAX 1024
+#define RELAY_LATE_MS 1000u         // behind the backend's own timers, which know better
+#define RELAY_LOOKS 32u             // messages that wait, looked at in one turn
+#define RELAY_STEP_BYTES CHUNK_DATA // no less is worth a turn
 
 static const struct smtp_refusal lost_rows[SMTP_LOST_COUNT] = {
 	[SMTP_LOST_CONNECT] = {451, "4.4.1", "Mail server does not answer, try again later"},
@@ -489,10 +492,33 @@ relay_end(struct smtp_session *s)
 
 // --- the body while it arrives ---
 
+// What a message holds of this worker is its body and what its backend has not taken yet. While
+// half of the memory is free it may hold what waits for the verdict and a bit; beyond that its
+// share of what is left (chunk.h), so that any number of messages comes to rest before memory is
+// used up. Who is at its share takes no more, its client's window closes, and its verdict waits no
+// longer: what it holds goes to the backend, for only from there memory comes back. What a client
+// may send into the pause is tcp_rcv.c's to bound.
 static uint64_t
-relay_bound(const struct smtp_tx *tx)
+relay_share(const struct smtp *s)
 {
-	return (uint64_t)tx->policy->view.settings->limits_hold_bytes_max + SMTP_CUT_BYTES;
+	const struct chunk_pool *p = s->chunks;
+	bool is_short = pool_free_count(&p->pool) < p->pool.cap / 2; // as in tcp_rcv.c
+
+	return (uint64_t)(is_short ? chunk_pool_share(p) : chunk_pool_spare(p)) * CHUNK_DATA;
+}
+
+// Bytes that the message may take now.
+static uint64_t
+relay_free(const struct smtp_tx *tx)
+{
+	uint64_t held = tx->body.bytes, share = relay_share(tx->session->smtp);
+	uint64_t bound =
+		(uint64_t)tx->policy->view.settings->limits_hold_bytes_max + SMTP_CUT_BYTES;
+	uint64_t room = bound > held ? bound - held : 0;
+
+	if (tx->is_cut)
+		held += tcp_conn_unsent(tx->backend->conn);
+	return MIN(room, share > held ? share - held : 0);
 }
 
 static void
@@ -547,25 +573,83 @@ relay_run(struct smtp_session *s, const struct smtp_data_run *run)
 		relay_cut(tx);
 }
 
-// How much may be taken now: bounded by the queue, and by the chunks that are left.
+// How much may be taken now; 0: the message has to wait.
 static uint32_t
 relay_allowance(struct smtp_session *s, uint32_t n)
 {
 	struct smtp_tx *tx = live(s);
 	if (tx == NULL)
 		return n; // thrown away
-	uint64_t bound = relay_bound(tx);
-	if (tx->body.bytes >= bound) {
-		CHECK(tx->is_cut);
+	uint64_t room = relay_free(tx);
+	if (room >= MIN(n, RELAY_STEP_BYTES))
+		return (uint32_t)MIN(n, room);
+	if (tx->is_cut || chunkq_is_empty(&tx->body))
 		return 0;
+	relay_cut(tx);
+	return tx->is_doomed ? n : 0;
+}
+
+bool
+smtp_relay_waits(const struct smtp_tx *tx)
+{
+	return list_node_is_linked(&tx->waits);
+}
+
+// The backend's timers count while it has bytes to take, not the client's. A message that only
+// waits for memory has the time that is left to it.
+static void
+relay_wait(struct smtp_tx *tx)
+{
+	struct smtp_session *s = tx->session;
+	const struct policy_settings *set = smtp_session_settings(s);
+
+	CHECK(!smtp_relay_waits(tx));
+	list_push_back(&s->smtp->waiting, &tx->waits);
+	COUNT(s->smtp->counters, MESSAGES_SLOWED);
+	if (!s->is_broken)
+		smtp_timer_set(s->smtp, &s->timer, smtp_tx_left_ms(tx, set) + RELAY_LATE_MS);
+}
+
+void
+smtp_relay_wait_over(struct smtp_tx *tx)
+{
+	struct smtp_session *s = tx->session;
+
+	if (!smtp_relay_waits(tx))
+		return;
+	list_remove(&s->smtp->waiting, &tx->waits);
+	if (s->conn == NULL)
+		return;
+	smtp_session_arm_data(s);
+	tcp_conn_resume(s->conn);
+}
+
+// A worthwhile step, or as much as it will ever get.
+void
+smtp_relay_room(struct smtp_tx *tx)
+{
+	uint64_t step = MIN(SMTP_CUT_BYTES / 2, relay_share(tx->session->smtp) / 4);
+
+	if (smtp_relay_waits(tx) && relay_free(tx) >= MAX(step, RELAY_STEP_BYTES))
+		smtp_relay_wait_over(tx);
+}
+
+// Memory that others gave back calls nobody.
+uint32_t
+smtp_relay_run(struct smtp *s)
+{
+	uint32_t work = 0, count = MIN(s->waiting.count, RELAY_LOOKS);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct smtp_tx *tx = CONTAINER_OF(list_first(&s->waiting), struct smtp_tx, waits);
+
+		OBJ_CHECK(tx, SMTP_TX_MAGIC);
+		list_remove(&s->waiting, &tx->waits);
+		list_push_back(&s->waiting, &tx->waits); // the others come before it next time
+		smtp_relay_room(tx);
+		work += !smtp_relay_waits(tx);
 	}
-	n = (uint32_t)MIN((uint64_t)n, bound - tx->body.bytes);
-	// Edits and the terminator need room as well.
-	if (pool_free_count(&s->smtp->chunks->pool) < n / CHUNK_DATA + 4) {
-		COUNT(s->smtp->counters, SHED_MEMORY);
-		smtp_tx_doom_row(tx, &no_memory);
-	}
-	return n;
+	return work;
 }
 
 uint32_t
@@ -575,8 +659,7 @@ smtp_relay_body(struct smtp_session *s, struct span in)
 	CHECK(s->tx != NULL && s->tx->phase == TX_BODY);
 	in.n = relay_allowance(s, in.n);
 	if (in.n == 0) {
-		s->tx->is_blocked = true; // the backend's timers count now, not the client's
-		smtp_timer_stop(s->smtp, &s->timer);
+		relay_wait(s->tx);
 		return 0;
 	}
 	smtp_session_arm_data(s);
@@ -622,16 +705,4 @@ smtp_relay_data_go(struct smtp_tx *tx)
 	tx->is_sent = true;
 	smtp_backend_pump(tx->backend);
 	smtp_relay_room(tx);
-}
-
-void
-smtp_relay_room(struct smtp_tx *tx)
-{
-	struct smtp_session *s = tx->session;
-	if (!tx->is_blocked || tx->body.bytes > relay_bound(tx) - SMTP_CUT_BYTES / 2)
-		return;
-	tx->is_blocked = false;
-	smtp_session_arm_data(s);
-	CHECK(s->conn != NULL);
-	tcp_conn_resume(s->conn);
 }

@@ -67,10 +67,11 @@ struct smtp_tx { // one transaction, MAIL to final reply
 	struct event_tx ev;
 	struct chunkq body; // wire bytes that wait; edits first, the terminator last
 	uint64_t mail_us;
-	struct list_node node; // of smtp.tx_list
-	uint64_t moved_us;     // when the client last did its part ..
-	uint64_t moved_bytes;  // .. and how much of the message there was
-	uint32_t rcpt_passed;  // accepted by the backend
+	struct list_node node;  // of smtp.tx_list
+	struct list_node waits; // of smtp.waiting; not linked: it does not
+	uint64_t moved_us;      // when the client last did its part ..
+	uint64_t moved_bytes;   // .. and how much of the message there was
+	uint32_t rcpt_passed;   // accepted by the backend
 	enum smtp_data_state data;
 	enum smtp_body body_type;
 	bool is_retried;   // a kept connection turned out dead and was replaced
@@ -79,7 +80,6 @@ struct smtp_tx { // one transaction, MAIL to final reply
 	bool rcpt_dropped; // an agent said DeleteRecipients for the recipient under way
 	bool is_cut;       // cut through: the backend gets the body while it arrives
 	bool is_accepted;  // verdict said yes, the terminator is queued
-	bool is_blocked;   // the client waits because the backend is slower
 	enum event verdict_event; // where `verdict` came from
 	struct verdict verdict;   // of the doom or of the deletion
 	char from[SMTP_ADDRESS_MAX + 1];
@@ -153,6 +153,7 @@ struct smtp {
 	enum shed_level shed;
 	struct list session_list;
 	struct list tx_list; // the one whose client did nothing for longest first
+	struct list waiting; // messages that take no more for now: the backend or memory is behind
 	struct smtp_listener listener[POLICY_LISTENERS_MAX];
 	struct smtp_hop hop[SMTP_HOPS_MAX];
 	// Questions under way: the first is served.
@@ -221,10 +222,12 @@ void smtp_verb_run(struct smtp_session *s, struct span line);
 uint64_t smtp_tx_left_ms(const struct smtp_tx *tx, const struct policy_settings *set);
 struct smtp_tx *must_use smtp_tx_open(struct smtp_session *s,
 				      const struct smtp_command *mail); // NULL: shed
-void smtp_tx_moved(struct smtp_tx *tx);      // the client has done its part of it
-void smtp_tx_body_moved(struct smtp_tx *tx); // the same if it has sent enough since
-void smtp_tx_make_room(struct smtp *smtp);   // ends the session of a client that holds one idly
-void smtp_tx_close(struct smtp_session *s);  // both sides; no reply. Safe without one
+must_use bool smtp_tx_scan(struct smtp_tx *tx); // the message begins; false: shed
+void smtp_tx_scan_close(struct smtp_tx *tx);    // safe without one
+void smtp_tx_moved(struct smtp_tx *tx);         // the client has done its part of it
+void smtp_tx_body_moved(struct smtp_tx *tx);    // the same if it has sent enough since
+void smtp_tx_make_room(struct smtp *smtp);      // ends the session of a client that holds one idly
+void smtp_tx_close(struct smtp_session *s);     // both sides; no reply. Safe without one
 // The final reply is decided; memory, scan and backend go back now, what still comes is thrown
 // away.
 void smtp_tx_doom(struct smtp_tx *tx, enum event ev, const struct verdict *v);
@@ -238,7 +241,10 @@ void smtp_tx_expire(struct smtp_tx *tx);      // its policy has to go
 // The recipient in tx->rcpt goes to the backend; the session waits.
 void smtp_relay_rcpt(struct smtp_tx *tx);
 uint32_t smtp_relay_body(struct smtp_session *s,
-			 struct span in); // bytes taken; 0: the backend is behind
+			 struct span in); // bytes taken; 0: it waits for room
+bool smtp_relay_waits(const struct smtp_tx *tx);
+void smtp_relay_wait_over(struct smtp_tx *tx); // safe when it does not wait
+uint32_t smtp_relay_run(struct smtp *s); // whoever waits and has room now goes on; returns work
 void smtp_relay_rcpt_accepted(struct smtp_tx *tx, struct smtp_reply *r); // NULL: 250 2.1.5 is ours
 void smtp_relay_rcpt_refused(struct smtp_tx *tx,
 			     const struct smtp_refusal *why); // sync or while waiting

@@ -52,7 +52,7 @@ smtp_tx_make_room(struct smtp *smtp)
 		OBJ_CHECK(tx, SMTP_TX_MAGIC);
 		if (smtp->now_us - tx->moved_us < TX_IDLE_US)
 			return;
-		if (s->state == SMTP_COMMAND || (s->state == SMTP_DATA && !tx->is_blocked)) {
+		if (s->state == SMTP_COMMAND || (s->state == SMTP_DATA && !smtp_relay_waits(tx))) {
 			COUNT(smtp->counters, SHED_SLOW);
 			smtp_session_fire(s);
 			return;
@@ -77,6 +77,7 @@ smtp_tx_open(struct smtp_session *s, const struct smtp_command *mail)
 	tx->mail_us = smtp->now_us;
 	tx->moved_us = smtp->now_us;
 	list_node_init(&tx->node);
+	list_node_init(&tx->waits);
 	list_push_back(&smtp->tx_list, &tx->node);
 	tx->body_type = mail->body;
 	if (mail->address.n > 0)
@@ -90,23 +91,41 @@ smtp_tx_open(struct smtp_session *s, const struct smtp_command *mail)
 	return tx;
 }
 
+void
+smtp_tx_scan_close(struct smtp_tx *tx)
+{
+	struct chunk_pool *p = tx->session->smtp->chunks;
+
+	if (tx->scan == NULL)
+		return;
+	scan_close(&tx->scan);
+	CHECK(p->messages > 0);
+	p->messages--;
+}
+
+bool
+smtp_tx_scan(struct smtp_tx *tx)
+{
+	struct smtp *smtp = tx->session->smtp;
+
+	CHECK(tx->scan == NULL);
+	tx->scan = scan_open(smtp->scanner, &tx->policy->view, tx->policy->matcher);
+	smtp->chunks->messages += tx->scan != NULL;
+	return tx->scan != NULL;
+}
+
 // What was kept of the message, and the backend with it.
 static void
 tx_drop(struct smtp_tx *tx)
 {
 	struct smtp_session *s = tx->session;
-	if (tx->scan != NULL)
-		scan_close(&tx->scan);
+	smtp_tx_scan_close(tx);
 	chunkq_clear(&tx->body, s->smtp->chunks);
 	if (tx->backend != NULL)
 		smtp_backend_release(tx);
 	CHECK(tx->backend == NULL);
 	CHECK(tx->scan == NULL);
-	if (tx->is_blocked && s->conn != NULL) {
-		smtp_session_arm_data(s);
-		tcp_conn_resume(s->conn);
-	}
-	tx->is_blocked = false;
+	smtp_relay_wait_over(tx);
 }
 
 void
@@ -176,8 +195,7 @@ smtp_tx_expire(struct smtp_tx *tx)
 	struct smtp_session *s = tx->session;
 	if (tx->phase == TX_FINAL) {
 		// The verdict is in: only the backend's answer is missing, which needs no policy.
-		if (tx->scan != NULL)
-			scan_close(&tx->scan);
+		smtp_tx_scan_close(tx);
 	} else if (!tx->is_doomed) {
 		smtp_tx_doom_row(tx, &why);
 	}

@@ -234,8 +234,7 @@ effect_data(struct smtp_session *s, struct smtp_command *cmd)
 		smtp_tx_delete(tx, tx->verdict_event, &v);
 	}
 	if (!tx->is_doomed && !tx->is_deleted) {
-		tx->scan = scan_open(s->smtp->scanner, &tx->policy->view, tx->policy->matcher);
-		if (tx->scan == NULL) {
+		if (!smtp_tx_scan(tx)) {
 			COUNT(s->smtp->counters, SHED_MEMORY);
 			smtp_tx_doom_row(tx, &no_memory);
 		}

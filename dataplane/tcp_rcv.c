@@ -22,6 +22,12 @@
 // pool is empty all of them stand at 8 KiB: a connection whose user takes its bytes needs no memory
 // and runs on. Honest senders meet the drop only when that many pause at once.
 //
+// Messages that are under way are the ones who pause together, when a mail server stops. Where they
+// are many (chunk.h) each connection is promised a message's share of the memory, so that all that
+// was promised can be kept, and it is: honest senders are slowed by their windows. Only the last of
+// the memory no client gets: it is for the answers of backends, which make room, and for what we
+// have to say.
+//
 // The first bytes that arrived for a sequence number win: a later copy with other contents changes
 // nothing, whether they were delivered, queued or wait behind a gap. Sources: RFC 9293 3.8.6.2.2
 // (silly window), RFC 7323 2.4 (rounding of a scaled window), RFC 2018 4 (order of SACK blocks),
@@ -30,6 +36,7 @@
 
 #define RCV_SHARE 8u            // one connection: no more than this part of what is free
 #define RCV_SHRUNK_BYTES 8192u  // what still moves when memory or time is short
+#define RCV_LAST 16u            // this part of the pool is for what ends a pause
 #define RCV_OOO_SPARE 16u       // chunks of reassembly beyond a window's worth: part full ones
 #define RCV_ROUND_MAX_MS 10000u // a round trip that takes longer was a pause
 #define RCV_QUICK_ACKS 16u      // full segments acknowledged one by one: a sender's first rounds
@@ -41,9 +48,9 @@ tcp_rcv_is_drained(const struct tcp_conn *c)
 	return chunkq_is_empty(&c->rcvq) && (!(c->flags & TF_FIN_RCVD) || (c->flags & TF_EOF_DONE));
 }
 
-// Bytes that one connection may be promised, and may keep, as things stand.
+// What one connection gets by how much is free alone.
 static uint32_t
-rcv_allowed(const struct tcp *t)
+rcv_fair(const struct tcp *t)
 {
 	const struct pool *pool = &t->chunks->pool;
 	uint32_t spare = pool_free_count(pool);
@@ -57,10 +64,43 @@ rcv_allowed(const struct tcp *t)
 	return (uint32_t)MAX(MIN(share, t->set.window_bytes_max), t->set.window_bytes);
 }
 
+// Bytes that it may be promised, as things stand.
+static uint32_t
+rcv_allowed(const struct tcp_conn *c)
+{
+	const struct chunk_pool *p = c->tcp->chunks;
+	uint32_t most = rcv_fair(c->tcp);
+
+	if (!chunk_pool_is_shared(p))
+		return most;
+	uint64_t share = (uint64_t)chunk_pool_share(p) * CHUNK_DATA;
+
+	if (!(c->flags & TF_PAUSED)) // its user takes what comes
+		share = MAX(share, CHUNK_DATA);
+	return (uint32_t)MIN(share, most);
+}
+
+// Bytes that it may keep while its user pauses.
+static uint32_t
+rcv_kept(const struct tcp_conn *c)
+{
+	const struct chunk_pool *p = c->tcp->chunks;
+	uint32_t most = rcv_fair(c->tcp);
+
+	if (!chunk_pool_is_shared(p))
+		return most;
+	if (pool_free_count(&p->pool) < p->pool.cap / RCV_LAST && !(c->flags & TF_ACTIVE))
+		return 0;
+	uint64_t share = (uint64_t)chunk_pool_share(p) * CHUNK_DATA;
+
+	most = MAX(most, c->tcp->set.window_bytes);
+	return (uint32_t)MAX(most, MIN(share, c->tcp->set.window_bytes_max));
+}
+
 static uint32_t
 rcv_free(const struct tcp_conn *c)
 {
-	uint32_t limit = MIN(c->window, rcv_allowed(c->tcp));
+	uint32_t limit = MIN(c->window, rcv_allowed(c));
 
 	return c->rcvq.bytes < limit ? limit - c->rcvq.bytes : 0;
 }
@@ -102,7 +142,7 @@ rcv_take(struct tcp_conn *c, struct span s)
 		taken = rcv_offer(c, s);
 	if (taken == s.n || c->ops == NULL)
 		return s.n;
-	uint32_t most = rcv_allowed(c->tcp);
+	uint32_t most = rcv_kept(c);
 	uint32_t room = most > c->rcvq.bytes ? most - c->rcvq.bytes : 0;
 	uint32_t fits = MIN(s.n - taken, room);
 	uint32_t kept = chunkq_add(&c->rcvq, c->tcp->chunks, span_sub(s, taken, fits));
@@ -350,7 +390,7 @@ rcv_round(struct tcp_conn *c, const struct tcp_seg *s)
 		uint64_t want = 4ull * (taken - c->round_seq) + 16u * c->adv_mss;
 		uint32_t most = c->flags & TF_WSCALE ? t->set.window_bytes_max : UINT16_MAX;
 
-		most = MIN(most, rcv_allowed(t));
+		most = MIN(most, rcv_allowed(c));
 		if (c->window < MIN(want, most)) {
 			c->window = (uint32_t)MIN(want, most);
 			COUNT(t->counters, TCP_WINDOW_GROWN);

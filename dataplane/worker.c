@@ -244,6 +244,7 @@ worker_open(const struct worker_args *a, uint64_t now_us, struct strbuf *why)
 	}
 	counter_add(&w->counters->chunks_cap, chunks - w->counters->chunks_cap);
 	counter_add(&w->counters->shed_level, 0 - w->counters->shed_level); // an earlier life's
+	counter_add(&w->counters->addresses_taken, 0 - w->counters->addresses_taken);
 	if (w->state != NULL) {
 		w->state->cpu = a->cpu;
 		w->state->node = a->node;

@@ -26,6 +26,7 @@ struct counters {
 	uint64_t handshakes_open, time_waits_open; // without a connection
 	uint64_t shed_level;                       // enum shed_level, 0: not pressed
 	uint64_t shed_cause;                       // enum shed_resource: what raised it last
+	uint64_t addresses_taken;                  // IPv6 ones of ours that another station has
 	uint64_t loop[LOOP_BUCKETS];               // busy turns, by duration: 1 us, 2 us, 4 us ..
 };
 

@@ -44,7 +44,7 @@ reset_all(struct press *w)
 
 // What a stranger and somebody who is already in meet at each level. Members FIRST_PROBE + 4 *
 // level are fresh; member WAITER has an idle session.
-#define FEEDERS 256u
+#define FEEDERS 1000u
 #define WAITER FEEDERS
 #define RUNNER (FEEDERS + 1)
 #define LATE (FEEDERS + 2) // has said MAIL
@@ -149,21 +149,32 @@ descend(struct press *w)
 	press_want_served(w);
 }
 
-// Each tick some of the feeders say a segment of their messages, all of which wait in memory.
+// Messages come to rest before they use up memory; replies that nobody reads do not. Feeders have
+// sessions, and keep their windows shut.
 static void
-feed(struct press *w, uint32_t segments)
+feeders_begin(struct press *w)
 {
-	static uint32_t next;
-
-	for (uint32_t k = 0, tries = 0; k < segments && tries < FEEDERS; tries++) {
-		uint32_t i = next++ % FEEDERS;
-		if (crowd_room(&w->crowd, i) < sizeof(line))
-			continue;
-		crowd_say(&w->crowd, i, span_of(line, sizeof(line)));
-		k++;
+	for (uint32_t i = 0; i < FEEDERS; i++) {
+		w->crowd.m[i].window = 2000;
+		w->crowd.m[i].is_filling = true;
 	}
+	press_begin(w, 0, FEEDERS, to_data + 4);
+	press_run(w, PRESS_S);
+	w->fed = 0;
+}
+
+// The next ones say as many commands as make SMTP_REPLY_BACKLOG of replies, and wait.
+static void
+feed(struct press *w, uint32_t feeders)
+{
+	static char many[1400];
+
+	for (uint32_t at = 0; at + 8 <= sizeof(many); at += 8)
+		memcpy(many + at, "EHLO x\r\n", 8);
+	for (uint32_t k = 0; k < feeders && w->fed < FEEDERS; k++)
+		crowd_say(&w->crowd, w->fed++, span_of(many, sizeof(many)));
 	press_run(w, 50000); // a delayed ACK's time
-	for (uint32_t i = 0; i < FEEDERS; i++)
+	for (uint32_t i = 0; i < w->fed; i++)
 		PRESS_WANT(w, w->crowd.m[i].acked == w->crowd.m[i].seq,
 			   "feeder %u is stalled at level %lu", i, (unsigned long)press_level(w));
 }
@@ -172,23 +183,21 @@ feed(struct press *w, uint32_t segments)
 static void
 chunks(struct press *w)
 {
-	static const char *const policy[] = {"machine.chunks 8192",
-					     "limits.hold_bytes_max 16777216",
-					     "limits.client_sessions_max 0", NULL};
+	static const char *const policy[] = {"machine.chunks 8192", "limits.client_sessions_max 0",
+					     NULL};
 	static const uint32_t mark[SHED_LEVELS] = {0, 700, 800, 875, 950};
 
 	press_open(w, policy, PRESS_MEMBERS);
 	w->honest_every_us = 0;
 	w->tick_us = 5000;
 	runners_begin(w);
-	press_begin(w, 0, FEEDERS, to_data);
-	press_run(w, PRESS_S);
+	feeders_begin(w);
 	probe(w, 0);
 	for (uint32_t level = 1; level < SHED_LEVELS && w->why[0] == '\0'; level++) {
 		uint32_t before = press_use(w).chunks;
 		for (uint32_t k = 0; k < 2000 && press_level(w) < level; k++) {
 			before = press_use(w).chunks;
-			feed(w, 32);
+			feed(w, 4);
 		}
 		uint32_t now = press_use(w).chunks;
 		PRESS_WANT(w, press_level(w) == level, "level %lu, not %u",
@@ -200,9 +209,15 @@ chunks(struct press *w)
 			   level);
 		probe(w, level);
 	}
-	// What was promised before may have been used; from here on it is 8 KiB.
-	for (uint32_t k = 0; k < 3; k++)
-		feed(w, 2);
+	// With next to nothing left it waits, and goes on when others give memory back.
+	for (uint32_t k = 0; k < 100 && press_use(w).chunks < 8192 / 32 * 31; k++)
+		feed(w, 4);
+	crowd_say(&w->crowd, RUNNER, SPAN_LIT("a line that waits\r\n"));
+	press_run(w, 50000);
+	press_want_count(w, COUNTER_MESSAGES_SLOWED, 1);
+	for (uint32_t i = 0; i < FEEDERS; i++)
+		crowd_rst(&w->crowd, i);
+	press_run(w, 5000);
 	runner_ends(w);
 	reset_all(w);
 	press_run(w, 5000);
@@ -215,20 +230,18 @@ chunks(struct press *w)
 static void
 windows(struct press *w)
 {
-	static const char *const policy[] = {"machine.chunks 8192",
-					     "limits.hold_bytes_max 16777216",
-					     "limits.client_sessions_max 0", NULL};
+	static const char *const policy[] = {"machine.chunks 8192", "limits.client_sessions_max 0",
+					     NULL};
 
 	press_open(w, policy, PRESS_MEMBERS);
 	w->honest_every_us = 0;
 	w->tick_us = 5000;
 	runners_begin(w);
-	press_begin(w, 0, FEEDERS, to_data);
-	press_run(w, PRESS_S);
+	feeders_begin(w);
 	uint32_t wide = crowd_room(&w->crowd, RUNNER);
 	PRESS_WANT(w, wide >= 65000, "a window of %u", wide);
 	for (uint32_t k = 0; k < 2000 && press_level(w) < SHED_SHRINK; k++)
-		feed(w, 32);
+		feed(w, 4);
 	// Not one byte of what was promised is taken back; it shrinks as it is used, down to 8 KiB.
 	uint32_t room = crowd_room(&w->crowd, RUNNER);
 	PRESS_WANT(w, room + 64 >= wide, "the window was taken back: %u of %u", room, wide);

@@ -490,6 +490,7 @@ Test(control_api, pressure_is_told_in_words)
 	plane_begin(b, 2);
 	n->shed_level = SHED_REFUSE;
 	n->shed_cause = SHED_CHUNKS;
+	n->addresses_taken = 2;
 	n->loop[5] = 3;
 	json_t *o = asked(b, "{\"noun\":\"status\",\"json\":true}");
 	const json_t *list = json_object_get(json_object_get(o, "data"), "workers");
@@ -498,6 +499,7 @@ Test(control_api, pressure_is_told_in_words)
 			 "2: new sessions get 421, new messages 452; short of message memory "
 			 "(machine.chunks)");
 	cr_assert_eq(json_integer_value(json_object_get(row, "turn_max_us")), 32);
+	cr_assert_eq(json_integer_value(json_object_get(row, "addresses_taken")), 2);
 	cr_assert_str_eq(json_string_value(json_object_get(json_array_get(list, 0), "pressed")),
 			 "no");
 	json_decref(o);

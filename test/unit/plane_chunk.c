@@ -171,3 +171,29 @@ Test(plane_chunk, any_mixture_of_calls_keeps_the_stream)
 		chunkq_clear(&q, &pool);
 	}
 }
+
+Test(plane_chunk, share_of_many_messages_stays_inside_the_pool)
+{
+	struct chunk_pool many;
+
+	cr_assert(chunk_pool_init(&many, &mem_heap, 4096));
+	cr_assert_eq(chunk_pool_share(&many), 1536 / 8 - 3, "alone: an eighth of the later half");
+	many.messages = 8;
+	cr_assert(!chunk_pool_is_shared(&many));
+	many.messages = 100;
+	cr_assert(chunk_pool_is_shared(&many));
+	cr_assert_eq(chunk_pool_share(&many), 1536 / 100 - 3);
+	struct chunkq q;
+	chunkq_init(&q);
+	for (uint32_t used = 0; used < 4096; used++) {
+		uint32_t share = chunk_pool_share(&many);
+		cr_assert(share == 0 || used + share * 100 <= 4096, "%u of each when %u are used",
+			  share, used);
+		struct chunk *c = chunk_get(&many);
+		c->len = 1;
+		chunkq_push(&q, c);
+	}
+	cr_assert_eq(chunk_pool_share(&many), 0);
+	chunkq_clear(&q, &many);
+	chunk_pool_fini(&many);
+}

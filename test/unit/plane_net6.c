@@ -136,7 +136,7 @@ conflict_is_noticed(uint8_t type, const char *src, const char *dst, bool is_ours
 		raw6_sum_put(f + IP6, 0, 58);
 	}
 	raw6_inject(&r, f, n);
-	raw6_wait(&r, 10 * SECOND);
+	raw6_wait(&r, 9 * SECOND);
 	cr_assert_eq(COUNTED(&r, ND_CONFLICT), is_ours ? 0 : 1);
 	raw6_inject(&r, f, raw6_nd_put(f, 135, PEER, "ff02::1:ff00:1", US, raw6_peer_mac));
 	cr_assert_eq(raw6_receive(&r), is_ours);
@@ -153,6 +153,54 @@ Test(net6, address_of_another_station_is_never_used)
 	conflict_is_noticed(136, PEER, "ff02::1", false);        // it has it
 	conflict_is_noticed(135, "::", "ff02::1:ff00:1", false); // it wants it, too
 	conflict_is_noticed(135, PEER, "ff02::1:ff00:1", true);  // it only looks for it
+}
+
+// The next solicitation for `addr` that is sent within `us`; 0: none is. When, counted from now.
+static uint64_t
+next_probe(struct raw6 *r, const char *addr, uint64_t us)
+{
+	uint64_t begin_us = vnet_now(r->v);
+
+	while (vnet_now(r->v) < begin_us + us) {
+		while (raw6_receive(r))
+			if (raw6_is_solicit(r, addr))
+				return vnet_now(r->v) - begin_us;
+		vnet_advance(r->v, SECOND / 10);
+	}
+	return 0;
+}
+
+// It is asked for again, ever less often, and used as soon as nobody objects.
+Test(net6, address_of_another_station_is_asked_for_again)
+{
+	const struct net_addr a = {.addr = raw6_addr(US), .prefix_bits = 64};
+	uint64_t wait_us = 10 * SECOND;
+	struct raw6 r;
+	uint8_t f[128];
+
+	raw6_start(&r, &a, 1, 0);
+	raw6_drain(&r);
+	for (uint32_t k = 0; k < 9; k++) {
+		uint32_t n = raw6_nd_put(f, 136, PEER, "ff02::1", US, raw6_other_mac);
+		f[L4 + 4] = 0x20;
+		raw6_sum_put(f + IP6, 0, 58);
+		raw6_inject(&r, f, n);
+		raw6_drain(&r);
+		cr_assert_eq(COUNTED(&r, ND_CONFLICT), k + 1);
+		cr_assert_eq(r.h.counters.addresses_taken, 1);
+		uint64_t at_us = next_probe(&r, US, 1000 * SECOND);
+		cr_assert(at_us >= wait_us && at_us <= wait_us * 3 / 2 + 3 * SECOND,
+			  "objection %u: again after %lu us", k, (unsigned long)at_us);
+		cr_assert_eq(COUNTED(&r, ND_RETRY), k + 1);
+		cr_assert_eq(r.h.counters.addresses_taken, 0);
+		wait_us = MIN(wait_us * 2, 640 * SECOND);
+	}
+	raw6_wait(&r, 3 * SECOND); // the other one is gone
+	raw6_teach(&r, PEER, raw6_peer_mac);
+	raw6_inject(&r, f, raw6_syn_put(f, PEER, US));
+	cr_assert(raw6_receive(&r), "not ours");
+	cr_assert(raw6_is_reset(&r, US, PEER));
+	raw6_close(&r);
 }
 
 Test(net6, claim_of_a_used_address_is_counted_and_defended)

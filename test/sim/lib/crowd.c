@@ -378,8 +378,12 @@ crowd_fin(struct crowd *c, uint32_t i)
 void
 crowd_rst(struct crowd *c, uint32_t i)
 {
-	seg_send(c, i, TCP_FLAG_RST, c->m[i].seq, SPAN_NONE);
-	c->m[i].state = MEMBER_NONE;
+	struct member *m = &c->m[i];
+
+	seg_send(c, i, TCP_FLAG_RST, m->seq, SPAN_NONE);
+	if (m->state == MEMBER_OPEN && m->acked != m->seq) // what was dropped is still expected
+		seg_send(c, i, TCP_FLAG_RST, m->acked, SPAN_NONE);
+	m->state = MEMBER_NONE;
 }
 
 void

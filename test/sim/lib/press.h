@@ -33,6 +33,7 @@ struct press {
 	void (*tick)(struct press *w); // the attack, before each tick; NULL: none
 	void *ctx;
 	bool has_slow_backend;
+	uint32_t fed; // members that have done their part of the scenario
 	// What honest clients met: messages that were answered 250, sessions refused by 421,
 	// messages put off with 452, and all else, which is a fault.
 	uint32_t sent, refused, put_off, failed;
