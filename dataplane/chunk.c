@@ -23,9 +23,21 @@ chunk_pool_fini(struct chunk_pool *p)
 }
 
 bool
+chunk_pool_is_short(const struct chunk_pool *p)
+{
+	return pool_free_count(&p->pool) < p->pool.cap / 2;
+}
+
+bool
 chunk_pool_is_low(const struct chunk_pool *p)
 {
 	return pool_free_count(&p->pool) < p->pool.cap / 8;
+}
+
+bool
+chunk_pool_is_last(const struct chunk_pool *p)
+{
+	return pool_free_count(&p->pool) < p->pool.cap / 16;
 }
 
 uint32_t

@@ -5,12 +5,17 @@
 // the same chunks, so bytes are copied once from the packet into a chunk and then move by changing
 // the queue they are in. Who calls it: the owning worker. Memory: one pool at boot; a queue owns
 // its chunks. What can go wrong: the pool is empty: chunkq_add takes fewer bytes than offered;
-// callers shed as their header says. chunk_pool_is_low() is true below 1/8: from there on new
-// messages and sessions are refused, so that those under way can end. What waits, bodies of
-// messages and bytes that a user does not take yet, leaves that eighth to what must be said so
-// that the waiting ends: commands, replies, edits, terminators. One message gets no more than an
-// eighth of the rest, and where there are more than eight, one part for each: what all of them hold
-// and what their clients were promised then stays inside the pool.
+// callers shed as their header says.
+//
+// How much of the pool is free:
+//   below 1/2   short: messages take their share, no longer what they like
+//   below 1/8   low: new messages and sessions are refused, so that those under way can end
+//   below 1/16  last: a client that is paused keeps a command's worth, and nothing while messages
+//               are many; what is left is for what ends the waiting: commands, replies, edits,
+//               terminators, a step of a message that holds nothing
+//   below 1/32  messages take that step alone
+// A share is no more than an eighth of what is free above the low mark, and where there are more
+// than eight messages, one part for each: what all of them hold stays inside the pool.
 #pragma once
 
 #include "control/base/pool.h"
@@ -43,7 +48,9 @@ static_assert(sizeof(struct chunkq) == 24, "two of them in a line of tcp_conn le
 
 must_use bool chunk_pool_init(struct chunk_pool *p, struct mem_source *m, uint32_t count);
 void chunk_pool_fini(struct chunk_pool *p);
+bool chunk_pool_is_short(const struct chunk_pool *p);
 bool chunk_pool_is_low(const struct chunk_pool *p);
+bool chunk_pool_is_last(const struct chunk_pool *p);
 uint32_t chunk_pool_spare(const struct chunk_pool *p);  // chunks that what waits may still take
 uint32_t chunk_pool_share(const struct chunk_pool *p);  // of them, one message or connection
 bool chunk_pool_is_shared(const struct chunk_pool *p);  // by so many that windows have to know

@@ -13,7 +13,7 @@
 // the one who causes it has anyway by a prefix of its own. What can go wrong: all entries have
 // sessions. Whoever comes then shares the entry that a keyed hash of the prefix says
 // (CLIENT_SHARED): all limits hold as before, and only as many newcomers meet a used up limit as
-// there are entries that have used up theirs.
+// there are entries that have used up theirs, or wide ones that hold more than the newcomer may.
 #pragma once
 
 #include "control/base/ipaddr.h"

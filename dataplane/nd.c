@@ -3,7 +3,7 @@
 // what was learnt. Runs on the owning worker.
 //
 //   TENTATIVE --solicited, nobody objects for a second--> READY, announced
-//       +------another station has it or wants it-------> TAKEN, for good
+//       +------another station has it or wants it-------> TAKEN; TENTATIVE again later
 //
 // What is believed: advertisements about entries that are there already; the station address in a
 // solicitation for us, from a neighbour on our link; routers, their prefixes and their MTU, on

@@ -693,7 +693,7 @@ backend_sent(void *user, struct tcp_conn *c)
 	if (b->state != BACKEND_BODY)
 		return;
 	smtp_backend_pump(b);
-	smtp_relay_room(b->tx);
+	(void)smtp_relay_room(b->tx);
 }
 
 static void

@@ -154,7 +154,7 @@ void smtp_relay_data_go(struct smtp_tx *tx);                         // 354
 void smtp_relay_delivered(struct smtp_tx *tx, struct smtp_reply *r); // 2xx to the whole message
 void smtp_relay_refused(struct smtp_tx *tx,
 			struct smtp_reply *r); // to DATA, half way, or at the end
-void smtp_relay_room(struct smtp_tx *tx);      // the body queue has become shorter
+bool smtp_relay_room(struct smtp_tx *tx);      // the body queue has become shorter
 // The connection is gone from the transaction. early: before it was READY once; stale: a kept
 // connection that has answered nothing in this transaction.
 void smtp_relay_lost(struct smtp_tx *tx, enum smtp_lost why, bool early, bool stale);

@@ -4,7 +4,8 @@
 // session's worker.
 //
 //   RCPT: take a backend, MAIL and RCPT to it, its answer to the client. DATA: 354 is ours.
-//   body run: hold queue and scanner; beyond hold_bytes_max: cut through (DATA, chunks move)
+//   body run: hold queue and scanner; beyond hold_bytes_max, or its share of memory: cut through
+//     (DATA, chunks move)
 //   CRLF.CRLF: scan_end, OnEndOfHeaders, loop, causes, OnEndOfData, OnSubmitted, OnRouted, then
 //     no:  answer now; the backend gets RSET, or RST where bytes of the message are already there
 //     yes: [backend DATA], edits, body, terminator; its 250, and only that, is the client's
@@ -18,6 +19,7 @@
 #define RELAY_LATE_MS 1000u         // behind the backend's own timers, which know better
 #define RELAY_LOOKS 32u             // messages that wait, looked at in one turn
 #define RELAY_STEP_BYTES CHUNK_DATA // no less is worth a turn
+#define RELAY_STEP_CHUNKS 8u        // that such a step takes, with edits and a terminator
 
 static const struct smtp_refusal lost_rows[SMTP_LOST_COUNT] = {
 	[SMTP_LOST_CONNECT] = {451, "4.4.1", "Mail server does not answer, try again later"},
@@ -502,9 +504,8 @@ static uint64_t
 relay_share(const struct smtp *s)
 {
 	const struct chunk_pool *p = s->chunks;
-	bool is_short = pool_free_count(&p->pool) < p->pool.cap / 2; // as in tcp_rcv.c
-
-	return (uint64_t)(is_short ? chunk_pool_share(p) : chunk_pool_spare(p)) * CHUNK_DATA;
+	return (uint64_t)(chunk_pool_is_short(p) ? chunk_pool_share(p) : chunk_pool_spare(p)) *
+	       CHUNK_DATA;
 }
 
 // Bytes that the message may take now.
@@ -518,6 +519,10 @@ relay_free(const struct smtp_tx *tx)
 
 	if (tx->is_cut)
 		held += tcp_conn_unsent(tx->backend->conn);
+	// Who holds nothing may always take a step: memory may be full of bytes that wait in front
+	// of messages, and then nobody else makes room.
+	if (held == 0 && pool_free_count(&tx->session->smtp->chunks->pool) >= RELAY_STEP_CHUNKS)
+		share = MAX(share, RELAY_STEP_BYTES);
 	return MIN(room, share > held ? share - held : 0);
 }
 
@@ -585,6 +590,7 @@ relay_allowance(struct smtp_session *s, uint32_t n)
 		return (uint32_t)MIN(n, room);
 	if (tx->is_cut || chunkq_is_empty(&tx->body))
 		return 0;
+	COUNT(s->smtp->counters, MESSAGES_CUT_EARLY);
 	relay_cut(tx);
 	return tx->is_doomed ? n : 0;
 }
@@ -624,14 +630,17 @@ smtp_relay_wait_over(struct smtp_tx *tx)
 	tcp_conn_resume(s->conn);
 }
 
-// A worthwhile step, or as much as it will ever get.
-void
+// A worthwhile step, or as much as it will ever get. Then it goes on, and may be over when this
+// returns.
+bool
 smtp_relay_room(struct smtp_tx *tx)
 {
 	uint64_t step = MIN(SMTP_CUT_BYTES / 2, relay_share(tx->session->smtp) / 4);
 
-	if (smtp_relay_waits(tx) && relay_free(tx) >= MAX(step, RELAY_STEP_BYTES))
-		smtp_relay_wait_over(tx);
+	if (!smtp_relay_waits(tx) || relay_free(tx) < MAX(step, RELAY_STEP_BYTES))
+		return false;
+	smtp_relay_wait_over(tx);
+	return true;
 }
 
 // Memory that others gave back calls nobody.
@@ -639,15 +648,15 @@ uint32_t
 smtp_relay_run(struct smtp *s)
 {
 	uint32_t work = 0, count = MIN(s->waiting.count, RELAY_LOOKS);
+	struct list_node *n;
 
-	for (uint32_t i = 0; i < count; i++) {
-		struct smtp_tx *tx = CONTAINER_OF(list_first(&s->waiting), struct smtp_tx, waits);
+	while (count > 0 && (n = list_pop_front(&s->waiting)) != NULL) {
+		struct smtp_tx *tx = CONTAINER_OF(n, struct smtp_tx, waits);
 
 		OBJ_CHECK(tx, SMTP_TX_MAGIC);
-		list_remove(&s->waiting, &tx->waits);
 		list_push_back(&s->waiting, &tx->waits); // the others come before it next time
-		smtp_relay_room(tx);
-		work += !smtp_relay_waits(tx);
+		work += smtp_relay_room(tx);
+		count--;
 	}
 	return work;
 }
@@ -657,6 +666,8 @@ smtp_relay_body(struct smtp_session *s, struct span in)
 {
 	CHECK(s->state == SMTP_DATA);
 	CHECK(s->tx != NULL && s->tx->phase == TX_BODY);
+	// Segments may come although it waits: when it was called back for another reason.
+	list_remove(&s->smtp->waiting, &s->tx->waits);
 	in.n = relay_allowance(s, in.n);
 	if (in.n == 0) {
 		relay_wait(s->tx);
@@ -704,5 +715,5 @@ smtp_relay_data_go(struct smtp_tx *tx)
 	CHECK(tx->is_cut || tx->is_accepted);
 	tx->is_sent = true;
 	smtp_backend_pump(tx->backend);
-	smtp_relay_room(tx);
+	(void)smtp_relay_room(tx);
 }

@@ -7,26 +7,25 @@
 //
 // The window. A connection earns one (`window`): it begins with the setting's first step and grows
 // to four times what its user took in a round trip (what a sender in slow start sends in the next
-// two), and a bit. What it gets of that is rcv_allowed(), the same for all, by how much stream
-// memory is free; less rcvq, that is what we promise. The edge never goes back: a promise that
-// became too large is not renewed as it is used.
+// two), and a bit. What it gets of that is rcv_allowed(), by how much stream memory is free (the
+// marks are chunk.h's); less rcvq, that is what we promise. The edge never goes back: a promise
+// that became too large is not renewed as it is used.
 //
 // A promise costs nothing while users take bytes at once. The danger is the pause: a thousand
 // clients earn 4 MiB each, by dripping a megabyte within one round trip that they stretch
 // themselves (it need not even be fast), and then their backend is slow and all of them pour. So
 // what was promised is not what may be kept. A connection whose user pauses, or whose bytes have a
-// gap before them, keeps at most rcv_allowed() as it stands at that moment: beyond the first step
-// an eighth of what is free and nothing once half of the pool is used; less than the first step
-// once seven eighths are. The rest is dropped unacknowledged (TCP_WINDOW_SHED) and comes again. Of
-// the thousand the first dozen get half of the pool, the others 64 KiB each as ever, and before the
-// pool is empty all of them stand at 8 KiB: a connection whose user takes its bytes needs no memory
-// and runs on. Honest senders meet the drop only when that many pause at once.
+// gap before them, keeps at most rcv_kept() as it stands at that moment: beyond the first step an
+// eighth of what is free and nothing once memory is short; less than the first step once it is low,
+// and at the last nothing. The rest is dropped unacknowledged (TCP_WINDOW_SHED) and comes again. Of
+// the thousand the first dozen get half of the pool, the others 64 KiB each as ever, then 8 KiB: a
+// connection whose user takes its bytes needs no memory and runs on. Honest senders meet the drop
+// only when that many pause at once.
 //
 // Messages that are under way are the ones who pause together, when a mail server stops. Where they
-// are many (chunk.h) each connection is promised a message's share of the memory, so that all that
-// was promised can be kept, and it is: honest senders are slowed by their windows. Only the last of
-// the memory no client gets: it is for the answers of backends, which make room, and for what we
-// have to say.
+// are many (chunk.h) each connection is promised a message's share of the memory, and may keep that
+// and its first step: honest senders are slowed by their windows. Only what was promised before
+// there were so many may be dropped.
 //
 // The first bytes that arrived for a sequence number win: a later copy with other contents changes
 // nothing, whether they were delivered, queued or wait behind a gap. Sources: RFC 9293 3.8.6.2.2
@@ -36,7 +35,6 @@
 
 #define RCV_SHARE 8u            // one connection: no more than this part of what is free
 #define RCV_SHRUNK_BYTES 8192u  // what still moves when memory or time is short
-#define RCV_LAST 16u            // this part of the pool is for what ends a pause
 #define RCV_OOO_SPARE 16u       // chunks of reassembly beyond a window's worth: part full ones
 #define RCV_ROUND_MAX_MS 10000u // a round trip that takes longer was a pause
 #define RCV_QUICK_ACKS 16u      // full segments acknowledged one by one: a sender's first rounds
@@ -55,9 +53,9 @@ rcv_fair(const struct tcp *t)
 	const struct pool *pool = &t->chunks->pool;
 	uint32_t spare = pool_free_count(pool);
 
-	if (t->shed >= SHED_SHRINK || spare < pool->cap / 8)
+	if (t->shed >= SHED_SHRINK || chunk_pool_is_low(t->chunks))
 		return RCV_SHRUNK_BYTES;
-	if (spare < pool->cap / 2)
+	if (chunk_pool_is_short(t->chunks))
 		return t->set.window_bytes;
 	uint64_t share = (uint64_t)(spare / RCV_SHARE) * CHUNK_DATA;
 
@@ -87,10 +85,10 @@ rcv_kept(const struct tcp_conn *c)
 	const struct chunk_pool *p = c->tcp->chunks;
 	uint32_t most = rcv_fair(c->tcp);
 
+	if (chunk_pool_is_last(p) && !(c->flags & TF_ACTIVE)) // a command still gets in
+		return chunk_pool_is_shared(p) ? 0 : CHUNK_DATA;
 	if (!chunk_pool_is_shared(p))
 		return most;
-	if (pool_free_count(&p->pool) < p->pool.cap / RCV_LAST && !(c->flags & TF_ACTIVE))
-		return 0;
 	uint64_t share = (uint64_t)chunk_pool_share(p) * CHUNK_DATA;
 
 	most = MAX(most, c->tcp->set.window_bytes);
@@ -98,10 +96,14 @@ rcv_kept(const struct tcp_conn *c)
 }
 
 static uint32_t
-rcv_free(const struct tcp_conn *c)
+rcv_limit(const struct tcp_conn *c)
 {
-	uint32_t limit = MIN(c->window, rcv_allowed(c));
+	return MIN(c->window, rcv_allowed(c));
+}
 
+static uint32_t
+rcv_free(const struct tcp_conn *c, uint32_t limit)
+{
 	return c->rcvq.bytes < limit ? limit - c->rcvq.bytes : 0;
 }
 
@@ -200,7 +202,8 @@ rcv_fill_gap(struct tcp_conn *c)
 static void
 rcv_ooo(struct tcp_conn *c, uint32_t seq, struct span s)
 {
-	uint32_t room = rcv_free(c), chunks_max = room == 0 ? 0 : room / CHUNK_DATA + RCV_OOO_SPARE;
+	uint32_t room = rcv_free(c, rcv_limit(c));
+	uint32_t chunks_max = room == 0 ? 0 : room / CHUNK_DATA + RCV_OOO_SPARE;
 	struct tcp_range dup;
 
 	if (c->ops == NULL)
@@ -261,7 +264,7 @@ tcp_rcv_wscale(const struct tcp *t)
 uint16_t
 tcp_rcv_window(struct tcp_conn *c, bool is_syn)
 {
-	uint32_t room = rcv_free(c);
+	uint32_t limit = rcv_limit(c), room = rcv_free(c, limit);
 
 	if (is_syn) { // never scaled
 		// Its repetition says the same, though there may be less by now.
@@ -273,7 +276,7 @@ tcp_rcv_window(struct tcp_conn *c, bool is_syn)
 	// Open the window by a worthwhile step or not at all; never take back what was offered.
 	uint32_t have = c->rcv_edge - c->rcv_nxt;
 
-	if (room > have && room - have >= MIN(c->window / 2, c->adv_mss))
+	if (room > have && room - have >= MIN(limit / 2, c->adv_mss))
 		have = room;
 	uint32_t wnd = have >> c->rcv_wscale;
 
@@ -292,9 +295,9 @@ tcp_rcv_window(struct tcp_conn *c, bool is_syn)
 static bool
 rcv_update_is_due(const struct tcp_conn *c)
 {
-	uint32_t room = rcv_free(c), have = c->rcv_edge - c->rcv_nxt;
+	uint32_t limit = rcv_limit(c), room = rcv_free(c, limit), have = c->rcv_edge - c->rcv_nxt;
 
-	return room > have && room - have >= MIN(c->window / 2, 2u * c->adv_mss);
+	return room > have && room - have >= MIN(limit / 2, 2u * c->adv_mss);
 }
 
 uint32_t

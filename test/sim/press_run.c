@@ -612,6 +612,32 @@ running_dead(struct press *w)
 	running_want_delivered(w);
 }
 
+// Memory is so small that what the clients were promised before they began fills it: bytes wait in
+// front of messages that hold nothing. Nobody else makes room, so each of them must get its step.
+static void
+running_crowded(struct press *w)
+{
+	static const char *const policy[] = {"machine.chunks 2048", NULL};
+	static struct running r;
+	struct vnet_path dark = {0}, clean = {0};
+
+	press_open(w, policy, 1);
+	w->ctx = &r;
+	running_begin(w);
+	dark.dark_from_us = w->a->now_us;
+	dark.dark_until_us = w->a->now_us + 20 * PRESS_S;
+	for (uint32_t e = 0; e < 2; e++)
+		vnet_link_set(w->a->link[1], e, &dark);
+	press_run(w, 20 * PRESS_S);
+	PRESS_WANT(w, press_use(w).chunks >= 2048 * 15 / 16 - 64, "only %u chunks are in use",
+		   press_use(w).chunks);
+	PRESS_WANT(w, PRESS_COUNT(w, MESSAGES_CUT_EARLY) > 0, "none was cut early");
+	for (uint32_t e = 0; e < 2; e++)
+		vnet_link_set(w->a->link[1], e, &clean);
+	press_run(w, 300 * PRESS_S);
+	running_want_delivered(w);
+}
+
 // The mail server is there and takes nothing: its window is shut. A newcomer's message is put off
 // meanwhile, for strangers pay before those under way do.
 static void
@@ -713,6 +739,7 @@ static const struct press_scenario scenario[] = {
 	{"flood", flood},
 	{"dark_backend", dark_backend},
 	{"running_dead", running_dead},
+	{"running_crowded", running_crowded},
 	{"running_stopped", running_stopped},
 	{"running_lost", running_lost},
 	{"idle", idle},

@@ -50,6 +50,7 @@ begin(void)
 }
 
 static uint32_t peer_window; // 0: the default
+static uint32_t client_delay_us;
 
 static void
 open_appliance(bool with_backend)
@@ -57,9 +58,11 @@ open_appliance(bool with_backend)
 	char mem[256];
 	struct strbuf why;
 	strbuf_init(&why, mem, sizeof(mem));
-	w.a = appliance_open(
-		&(struct appliance_args){.policy = w.tp, .seed = 7, .window_bytes = peer_window},
-		&why);
+	w.a = appliance_open(&(struct appliance_args){.policy = w.tp,
+						      .seed = 7,
+						      .window_bytes = peer_window,
+						      .client_link = {.delay_us = client_delay_us}},
+			     &why);
 	cr_assert_not_null(w.a, "%s", mem);
 	if (with_backend)
 		cr_assert(tcp_listen(w.a->backend.tcp, TCP_SIDE_ANY, TEST_SMTP_PORT, backend_accept,
@@ -321,6 +324,69 @@ Test(smtp_session, a_message_larger_than_memory_waits_and_goes_through)
 	say(b, "250 ok");
 	expect(&w.client[0], "250 ");
 	cr_assert_eq(w.a->counters->v[COUNTER_SHED_MEMORY], 0);
+}
+
+static void
+up_to_rcpt(struct endpoint *e)
+{
+	uint32_t next = w.backend_count;
+
+	greet(e);
+	say(e, "MAIL FROM:<a@example.com>");
+	expect(e, "250 ");
+	say(e, "RCPT TO:<bob@example.net>");
+	while (w.backend_count == next)
+		cr_assert(appliance_step(w.a, w.a->now_us + SECOND));
+	backend_up_to_rcpt(&w.backend[next]);
+	say(&w.backend[next], "250 ok");
+	expect(e, "250 ");
+}
+
+// The end of a delay calls the session back, and in the same turn, before it is called, a body
+// comes that has to wait.
+Test(smtp_session, a_body_that_waits_may_be_called_for_another_reason)
+{
+	static char block[65536];
+
+	policy("machine.chunks 256");
+	policy("limits.hold_bytes_max 16777216");
+	policy("recipient_filter.recipient_validation true");
+	policy("recipient bob@example.net");
+	policy("accepted_domain example.net");
+	policy("timeouts.tarpit_s 5");
+	client_delay_us = 20000;
+	open_appliance(true);
+	settle();
+	(void)appliance_step(w.a, w.a->now_us + 1000);
+	settle();
+	memset(block, 'x', sizeof(block));
+	for (uint32_t i = 0; i < 10; i++) {
+		up_to_rcpt(&w.client[i]);
+		if (i == 9)
+			break;
+		say(&w.client[i], "DATA");
+		expect(&w.client[i], "354 ");
+		cr_assert_eq(endpoint_write(&w.client[i], span_of(block, 900)), 900);
+	}
+	for (uint32_t i = 0; i < 50; i++) { // half of the memory, and more
+		(void)endpoint_write(&w.client[0], span_of(block, sizeof(block)));
+		(void)appliance_step(w.a, w.a->now_us + SECOND);
+		settle();
+	}
+	uint64_t slowed = w.a->counters->v[COUNTER_MESSAGES_SLOWED];
+	cr_assert_gt(slowed, 0);
+	say(&w.client[9], "RCPT TO:<nobody@example.net>");
+	uint64_t heard_us = w.a->now_us + client_delay_us, over_us = heard_us + 5 * SECOND;
+	over_us -= over_us % 1000;
+	while (appliance_step(w.a, over_us - client_delay_us))
+		;
+	appliance_goto(w.a, over_us - client_delay_us);
+	cr_assert_eq(endpoint_write(&w.client[9], SPAN_LIT("DATA\r\n")), 6);
+	(void)endpoint_write(&w.client[9], span_of(block, sizeof(block)));
+	settle();
+	expect(&w.client[9], "550 ");
+	expect(&w.client[9], "354 ");
+	cr_assert_gt(w.a->counters->v[COUNTER_MESSAGES_SLOWED], slowed);
 }
 
 Test(smtp_session, a_client_that_does_not_read_its_replies_has_to_wait)
