@@ -134,13 +134,13 @@ timer_syn(struct tcp_conn *c)
 }
 
 // Policy (RFC 5482 5): has nothing moved for `limit_s` seconds? They count from the first of a
-// series of probes or timeouts; back-off is 0 then, and only progress makes it 0 again.
+// series of probes or timeouts; only progress makes both counts 0 again.
 static bool
 timer_is_stalled(struct tcp_conn *c, uint32_t limit_s)
 {
 	uint16_t now_s = (uint16_t)c->tcp->now_s;
 
-	if (c->backoff == 0)
+	if (c->backoff == 0 && c->retries == 0)
 		c->stall_s = now_s;
 	// It sends on and reads nothing: the chunks that it holds keep others out.
 	if (c->tcp->shed >= SHED_REFUSE && !(c->flags & TF_ACTIVE) && c->rcvq.bytes >= CHUNK_DATA)
@@ -188,7 +188,9 @@ timer_retransmit(struct tcp_conn *c)
 		timer_give_up(c);
 		return;
 	}
-	if (c->retries >= TCP_RETRIES) {
+	// Tries with smaller segments begin again with the shortest time (tcp_mtu.c): R2 is the sum
+	// of ten doublings in any case (RFC 9293 3.8.3).
+	if (MIN(c->retries, c->backoff) >= TCP_RETRIES) {
 		timer_give_up(c);
 		return;
 	}

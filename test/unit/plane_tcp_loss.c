@@ -80,6 +80,21 @@ Test(plane_tcp_loss, rfc6298_times_back_off_and_end)
 	segpeer_fini(&p);
 }
 
+// The path is gone, and meanwhile smaller segments are tried: that takes no time off R2.
+Test(plane_tcp_loss, rfc9293_full_segments_are_given_up_no_sooner)
+{
+	segpeer_accept(&p, NULL);
+	tcp_conn_write(p.user.c, span_of(b, 20000));
+	segpeer_work(&p);
+	segpeer_wait(&p, 100000);
+	cr_assert_eq(p.user.gones, 0);
+	cr_assert_gt(segpeer_count(&p, COUNTER_TCP_MTU_BLACK_HOLE), 0);
+	segpeer_wait(&p, 300000);
+	cr_assert_eq(p.user.gones, 1);
+	cr_assert_eq(p.user.why, TCP_GONE_TIMEOUT);
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_loss, rfc6298_initial_timeout_is_three_seconds_after_a_lost_syn)
 {
 	p.user.c = tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user);
