@@ -51,7 +51,8 @@ struct peer {
 	uint64_t now_us, begin_us;
 	struct transfer transfer[CONNS_MAX];
 	uint32_t done, failed;
-	uint64_t acked; // by connections that have ended
+	uint64_t acked;   // by connections that have ended
+	uint64_t done_us; // that they took, all together
 	uint8_t pattern[65536];
 };
 
@@ -83,6 +84,7 @@ transfer_done(struct transfer *t)
 {
 	t->is_done = true;
 	peer.done++;
+	peer.done_us += peer.now_us - peer.begin_us;
 	peer.acked += peer.args.bytes;
 	tcp_conn_close(t->conn);
 }
@@ -227,9 +229,10 @@ source_run(void)
 		if (t->conn != NULL && !t->is_done)
 			peer.acked += t->moved - tcp_conn_unsent(t->conn);
 	}
-	printf("{\"bytes\": %" PRIu64 ", \"us\": %" PRIu64
+	uint64_t each_us = (peer.done_us + us * (peer.args.conns - peer.done)) / peer.args.conns;
+	printf("{\"bytes\": %" PRIu64 ", \"us\": %" PRIu64 ", \"each_us\": %" PRIu64
 	       ", \"done\": %u, \"failed\": %u, \"conns\": %u}\n",
-	       peer.acked, us, peer.done, peer.failed, peer.args.conns);
+	       peer.acked, us, each_us, peer.done, peer.failed, peer.args.conns);
 	(void)fflush(stdout);
 	peer.begin_us = 0;
 	peer_run(peer.now_us + LINGER_US);
