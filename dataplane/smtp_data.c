@@ -101,7 +101,7 @@ smtp_data_clean_avx512(const uint8_t *p, uint32_t n, bool *at_line)
 
 	while (i < n) {
 		uint32_t size = MIN(n - i, BLOCK);
-		uint64_t part = ~0ull >> (BLOCK - size);
+		uint64_t part = size < BLOCK ? (1ull << size) - 1 : ~0ull;
 		__m512i v = _mm512_maskz_loadu_epi8(part, p + i);
 		struct marks m = {
 			.cr = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\r')),
