@@ -229,6 +229,7 @@ source_run(void)
 		if (t->conn != NULL && !t->is_done)
 			peer.acked += t->moved - tcp_conn_unsent(t->conn);
 	}
+	CHECK(peer.args.conns > 0);
 	uint64_t each_us = (peer.done_us + us * (peer.args.conns - peer.done)) / peer.args.conns;
 	printf("{\"bytes\": %" PRIu64 ", \"us\": %" PRIu64 ", \"each_us\": %" PRIu64
 	       ", \"done\": %u, \"failed\": %u, \"conns\": %u}\n",
