@@ -218,7 +218,7 @@ session_arg(struct api_call *c, uint64_t *out)
 	if (text != NULL && text[0] != '\0')
 		return true;
 	api_error(c, "a session is named by up to 16 hexadecimal digits, as `postern session list` "
-		     "shows");
+		     "and `postern trace list` show");
 	return false;
 }
 
