@@ -218,7 +218,7 @@ session_arg(struct api_call *c, uint64_t *out)
 	if (text != NULL && text[0] != '\0')
 		return true;
 	api_error(c, "a session is named by up to 16 hexadecimal digits, as `postern session list` "
-		     "shows");
+		     "and `postern trace list` show");
 	return false;
 }
 
@@ -361,9 +361,13 @@ anomaly_take(struct api_watch *w, const struct logrec *r)
 				(API_ANOMALIES_MAX - 1) * sizeof(w->anomaly[0]));
 			w->anomaly_count--;
 		}
+		// What a connection and a trace have in common with the session's own record, which
+		// the ring may have lost: all but its texts.
+		struct logrec texts_gone = *r;
+		memset(texts_gone.len, 0, sizeof(texts_gone.len));
 		last = session_new();
 		(void)json_object_set_new(last, "id", json_string(id));
-		(void)json_object_set_new(last, "session", api_session_json(r, true));
+		(void)json_object_set_new(last, "session", api_session_json(&texts_gone, true));
 		w->anomaly[w->anomaly_count++] = last;
 	}
 	session_add(last, r, true);
@@ -374,7 +378,8 @@ api_watch_record(struct api *a, const struct logrec *r)
 {
 	if (r->kind == LOGREC_FRAME)
 		frame_take(&a->watch, r);
-	else if (r->request == 0 && (r->kind == LOGREC_HALF || r->kind == LOGREC_TRACE))
+	else if (r->request == 0 &&
+		 (r->kind == LOGREC_SESSION || r->kind == LOGREC_HALF || r->kind == LOGREC_TRACE))
 		anomaly_take(&a->watch, r);
 }
 
@@ -399,7 +404,8 @@ api_trace_list(struct api_call *c)
 {
 	static const struct api_column columns[] = {
 		{"time", "TIME"},           {"session", "SESSION"}, {"client", "CLIENT"},
-		{"direction", "DIRECTION"}, {"worker", "WORKER"},   {"bytes", "BYTES"}};
+		{"direction", "DIRECTION"}, {"worker", "WORKER"},   {"from", "FROM"},
+		{"rcpt", "RCPT"},           {"bytes", "BYTES"}};
 	const struct api_watch *w = &c->api->watch;
 
 	c->data = json_array();

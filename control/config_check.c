@@ -584,6 +584,19 @@ check_recipients(struct reader *r)
 
 // --- combinations ---
 
+// A default that is off because of the other one's length is nobody's mistake.
+static void
+check_wide(struct reader *r, const char *family, uint32_t wide, uint32_t narrow)
+{
+	const struct setting_value *w = &r->c->setting[wide], *n = &r->c->setting[narrow];
+
+	if (w->line > 0 && w->number != 0 && w->number >= n->number)
+		diag_warning(r->d, w->line, w->column,
+			     "limits.client_prefix%s_wide: %u is without effect, it has to be "
+			     "shorter than client_prefix%s (%u); 0 is none",
+			     family, w->number, family, n->number);
+}
+
 static void
 check_settings(struct reader *r)
 {
@@ -606,6 +619,8 @@ check_settings(struct reader *r)
 		diag_warning(r->d, validate->line, validate->column,
 			     "recipient_filter.recipient_validation: recipients is empty, so every "
 			     "recipient is refused");
+	check_wide(r, "4", SETTING_limits_client_prefix4_wide, SETTING_limits_client_prefix4);
+	check_wide(r, "6", SETTING_limits_client_prefix6_wide, SETTING_limits_client_prefix6);
 	if (host->line == 0)
 		diag_warning(r->d, 1, 1, "server.hostname is not set, we call ourselves %s",
 			     host->text);

@@ -149,7 +149,8 @@ ext_skip(struct net *n, struct ip6_in *in)
 }
 
 // No station sends from a group, from loopback, from a mapped address (RFC 4291 2.5.5) or from
-// ours. The unspecified address is for neighbour discovery alone.
+// ours, but for one that says that ours is its own. The unspecified address is for neighbour
+// discovery alone.
 static bool
 source_is_sane(const struct net *n, struct ip6_in *in)
 {
@@ -162,7 +163,7 @@ source_is_sane(const struct net *n, struct ip6_in *in)
 		return true;
 	if (a.b[0] == 0xff || memcmp(a.b, zero, 12) == 0 || ipaddr_is_v4(&a))
 		return false;
-	return !net_is_ours(n, &a);
+	return !net_is_ours(n, &a) || nd_is_claim(in);
 }
 
 // Ours, on this interface; or a group of ours, which is only for ICMPv6.

@@ -447,6 +447,15 @@ router_input(struct net *n, const struct ip6_in *in)
 	return true;
 }
 
+// Who is asked for its address during somebody's detection answers from that address, and has no
+// need of another (RFC 4861 7.2.4).
+bool
+nd_is_claim(const struct ip6_in *in)
+{
+	return in->proto == IP_PROTO_ICMP6 && in->body.n >= ND_SIZE && in->body.p[0] == ND_ADVERT &&
+	       memcmp(in->body.p + 8, in->ip + 8, 16) == 0;
+}
+
 void
 nd_input(struct net *n, const struct ip6_in *in)
 {

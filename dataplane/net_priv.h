@@ -258,6 +258,7 @@ void icmp6_input(struct net *n, const struct ip6_in *in);
 
 void nd_init(struct net_if *i);
 void nd_input(struct net *n, const struct ip6_in *in);
+bool nd_is_claim(const struct ip6_in *in);  // of an address, from that address
 void nd_run(struct net *n, uint32_t iface); // each sweep
 // What the station address of a group is (RFC 2464 7).
 void nd_group_mac(const uint8_t group[16], uint8_t mac[6]);

@@ -95,6 +95,7 @@ smtp_anomaly(struct smtp_session *s)
 	if (smtp->now_us - smtp->anomaly_us < ANOMALY_STEP_US && smtp->anomaly_us != 0)
 		return;
 	smtp->anomaly_us = smtp->now_us;
+	smtp_log_row(s, 0);
 	ask_tell(s, 0);
 }
 

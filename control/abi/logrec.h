@@ -32,8 +32,10 @@ enum logrec_field {
 };
 
 enum logrec_kind {
-	LOGREC_MESSAGE,     // a line of the message log
-	LOGREC_SESSION,     // a row of `postern session list`; `request` says of which call
+	LOGREC_MESSAGE, // a line of the message log
+	// A row of `postern session list`; `request` says of which call. 0: an anomaly, told
+	// unasked, and so are the raw ones behind it.
+	LOGREC_SESSION,
 	LOGREC_SESSION_END, // no more rows from this worker for that call
 	// What the worker finds of a mail server: `client` is its address, `reply_code` enum
 	// logrec_backend, the rule its name, the evidence why it is down. Sent at each change, and
@@ -41,7 +43,7 @@ enum logrec_kind {
 	LOGREC_BACKEND,
 	// Raw ones: bytes instead of texts, see logrec_raw.
 	LOGREC_HALF,  // struct trace_half of a session that was asked for
-	LOGREC_TRACE, // struct trace_rec, the newest first; `request` 0: an anomaly, told unasked
+	LOGREC_TRACE, // struct trace_rec, the newest first
 	LOGREC_FRAME, // a frame of a captured session: `bytes` its length, `reply_code` 1: ours
 	LOGREC_KIND_COUNT
 };

@@ -71,6 +71,9 @@ def anomaly(rig):
     shown = rig.ctl_json("trace", "show", ident)
     check(any(r["what"] == "command" and r["value"] == "DATA" for r in shown["trace"]), "no DATA: %r" % shown["trace"])
     check(any(c["half"] == "backend" for c in shown["connections"]), "no backend half")
+    session = shown["session"]
+    for key, want in (("helo", "client.example"), ("from", "sender@client.example"), ("rcpt", "user@example.com")):
+        check(session[key] == want, "%s of another: %r" % (key, session))
 
 
 def main():

@@ -205,6 +205,23 @@ Test(control_api_watch, anomalies)
 	assert_exit(o, 0);
 	cr_assert_eq(json_array_size(json_object_get(json_object_get(o, "data"), "connections")),
 		     3);
+	const json_t *session = json_object_get(json_object_get(o, "data"), "session");
+	cr_assert_str_eq(json_string_value(json_object_get(session, "helo")), "",
+			 "a trace is no text");
+	json_decref(o);
+	struct ring events;
+	struct logrec row;
+	logrec_init(&row);
+	row.kind = LOGREC_SESSION;
+	row.session_id = 0xabc;
+	(void)logrec_set(&row, LOGREC_HELO, SPAN_LIT("client.example"));
+	cr_assert(region_events(&b->region, 0, &events));
+	cr_assert(ring_put(&events, &row));
+	turns(b, 2);
+	o = asked(b, "{\"noun\":\"trace\",\"verb\":\"show\",\"args\":{\"session\":\"abc\"},"
+		     "\"json\":true}");
+	session = json_object_get(json_object_get(o, "data"), "session");
+	cr_assert_str_eq(json_string_value(json_object_get(session, "helo")), "client.example");
 	json_decref(o);
 	o = asked(b, "{\"noun\":\"trace\",\"verb\":\"show\",\"args\":{\"session\":\"abd\"}}");
 	assert_exit(o, 1);

@@ -150,7 +150,8 @@ conflict_is_noticed(uint8_t type, const char *src, const char *dst, bool is_ours
 
 Test(net6, address_of_another_station_is_never_used)
 {
-	conflict_is_noticed(136, PEER, "ff02::1", false);        // it has it
+	conflict_is_noticed(136, US, "ff02::1", false);          // it has it
+	conflict_is_noticed(136, PEER, "ff02::1", false);        // the same, by another of its own
 	conflict_is_noticed(135, "::", "ff02::1:ff00:1", false); // it wants it, too
 	conflict_is_noticed(135, PEER, "ff02::1:ff00:1", true);  // it only looks for it
 }
@@ -215,8 +216,16 @@ Test(net6, claim_of_a_used_address_is_counted_and_defended)
 	cr_assert_arr_eq(r.got, raw6_nodes_mac, 6);
 	cr_assert_eq(r.got[L4 + 4], 0x20);
 	raw6_inject(&r, f, raw6_nd_put(f, 136, PEER, US_LOCAL, US, raw6_other_mac));
+	uint32_t n = raw6_nd_put(f, 136, US, "ff02::1", US, raw6_other_mac);
+	f[L4 + 4] = 0x20;
+	raw6_sum_put(f + IP6, 0, 58);
+	raw6_inject(&r, f, n);
 	cr_assert(!raw6_receive(&r));
-	cr_assert_eq(COUNTED(&r, ND_CONFLICT), 1);
+	cr_assert_eq(COUNTED(&r, ND_CONFLICT), 2);
+	uint64_t bad = COUNTED(&r, IP6_BAD); // from ours, about another
+	raw6_inject(&r, f, raw6_nd_put(f, 136, US, "ff02::1", PEER, raw6_other_mac));
+	cr_assert(!raw6_receive(&r));
+	cr_assert_eq(COUNTED(&r, IP6_BAD), bad + 1);
 	raw6_teach(&r, PEER, raw6_peer_mac);
 	raw6_inject(&r, f, raw6_syn_put(f, PEER, US));
 	cr_assert(raw6_receive(&r), "still ours");
