@@ -228,6 +228,7 @@ smtp_session_no(struct smtp_session *s, struct verdict *v, bool counts, const st
 	if (is_error && ++s->errors >= smtp_session_settings(s)->limits_protocol_errors_max &&
 	    !closes) {
 		COUNT(s->smtp->counters, TOO_MANY_ERRORS);
+		smtp_anomaly(s);
 		closes = true;
 		why = DISCONNECT_TOO_MANY_ERRORS;
 		strbuf_add_str(&b, "421 4.7.0 Too many errors, closing connection\r\n");
@@ -305,6 +306,7 @@ smtp_session_fault(struct smtp_session *s, enum smtp_frame f, bool in_data)
 		smtp_verdict_protocol(&v, 500, "5.5.2", text);
 	v.close = true;
 	smtp_log_refusal(s, in_data ? EVENT_END_OF_DATA : EVENT_REJECT, &v);
+	smtp_anomaly(s);
 	smtp_session_no(s, &v, true, NULL);
 }
 
