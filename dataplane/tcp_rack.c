@@ -103,8 +103,12 @@ tcp_rack_detect(struct tcp_conn *c)
 
 		if (!rack_is_after(f->rack_us, f->rack_end, r->sent_us, r->end))
 			break;
-		if (r->sent_us + late > now) {
-			c->fast_ms = tcp_after(c, rack_ms(r->sent_us + late - now));
+		// What was repeated in this very instant is not lost yet, however short the path
+		// is.
+		uint64_t wait = r->flags & TSF_AGAIN ? MAX(late, 1u) : late;
+
+		if (r->sent_us + wait > now) {
+			c->fast_ms = tcp_after(c, rack_ms(r->sent_us + wait - now));
 			f->is_reo = true;
 			break;
 		}

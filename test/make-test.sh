@@ -69,6 +69,10 @@ if [ -e test/sim/shed_run.c ]; then
 fi
 if [ -e test/sim/pair_run.c ]; then
 	tally_run total "pairs of endpoints" 600 "$build/test/sim/pair_run"
+	# Seeds of longer runs that have found something.
+	for seed in 21018 42059; do
+		tally_run total "pair of endpoints $seed" 60 "$build/test/sim/pair_run" -4 -s $seed -n 1
+	done
 fi
 
 tally_text
