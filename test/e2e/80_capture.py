@@ -39,7 +39,7 @@ def judge(path, address):
 
 
 def transfers(bench, directory, kind, cell, load):
-    mbit, complete = bench.transfer(kind, cell, load, 1)
+    mbit, _, complete = bench.transfer(kind, cell, load, 1)
     check(complete, "the transfer did not end within the cap (%.2f Mbit/s)" % mbit)
     check(bench.dropped == 0, "tcpdump lost %d frames" % bench.dropped)
     name = os.path.join(directory, "%s_%s_%s_1_" % (kind, load.name, cell.name))
