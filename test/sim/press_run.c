@@ -19,6 +19,13 @@ static const char *const to_data[] = {"EHLO bad.test\r\n", "MAIL FROM:<bad@bad.t
 				      "RCPT TO:<somebody@server.test>\r\n", "DATA\r\n", NULL};
 
 static void
+backend_link(struct press *w, const struct vnet_path *path)
+{
+	for (uint32_t e = 0; e < 2; e++)
+		vnet_link_set(w->a->link[1], e, path);
+}
+
+static void
 want_ended(struct press *w, uint32_t from, uint32_t to, uint64_t after_us, uint64_t before_us)
 {
 	for (uint32_t i = from; i < to; i++) {
@@ -471,15 +478,13 @@ dark_backend(struct press *w)
 	press_run(w, PRESS_S);
 	dark.dark_from_us = w->a->now_us;
 	dark.dark_until_us = w->a->now_us + 60 * PRESS_S;
-	for (uint32_t e = 0; e < 2; e++)
-		vnet_link_set(w->a->link[1], e, &dark);
+	backend_link(w, &dark);
 	w->tick = pour_tick;
 	press_run(w, 60 * PRESS_S);
 	PRESS_WANT(w, press_use(w).chunks >= 3000, "they hold no more than %u chunks",
 		   press_use(w).chunks);
 	PRESS_WANT(w, w->most.chunks <= 4096, "%u chunks", w->most.chunks);
-	for (uint32_t e = 0; e < 2; e++)
-		vnet_link_set(w->a->link[1], e, &clean);
+	backend_link(w, &clean);
 	press_run(w, 30 * PRESS_S);
 	w->tick = NULL;
 	press_run(w, PRESS_S);
@@ -602,12 +607,10 @@ running_dead(struct press *w)
 	running_begin(w);
 	dark.dark_from_us = w->a->now_us;
 	dark.dark_until_us = w->a->now_us + 60 * PRESS_S;
-	for (uint32_t e = 0; e < 2; e++)
-		vnet_link_set(w->a->link[1], e, &dark);
+	backend_link(w, &dark);
 	press_run(w, 60 * PRESS_S);
 	running_want_slowed(w);
-	for (uint32_t e = 0; e < 2; e++)
-		vnet_link_set(w->a->link[1], e, &clean);
+	backend_link(w, &clean);
 	press_run(w, 120 * PRESS_S);
 	running_want_delivered(w);
 }
@@ -626,14 +629,12 @@ running_crowded(struct press *w)
 	running_begin(w);
 	dark.dark_from_us = w->a->now_us;
 	dark.dark_until_us = w->a->now_us + 20 * PRESS_S;
-	for (uint32_t e = 0; e < 2; e++)
-		vnet_link_set(w->a->link[1], e, &dark);
+	backend_link(w, &dark);
 	press_run(w, 20 * PRESS_S);
 	PRESS_WANT(w, press_use(w).chunks >= 2048 * 15 / 16 - 64, "only %u chunks are in use",
 		   press_use(w).chunks);
 	PRESS_WANT(w, PRESS_COUNT(w, MESSAGES_CUT_EARLY) > 0, "none was cut early");
-	for (uint32_t e = 0; e < 2; e++)
-		vnet_link_set(w->a->link[1], e, &clean);
+	backend_link(w, &clean);
 	press_run(w, 300 * PRESS_S);
 	running_want_delivered(w);
 }
@@ -682,8 +683,7 @@ running_lost(struct press *w)
 	running_begin(w);
 	dark.dark_from_us = w->a->now_us;
 	dark.dark_until_us = UINT64_MAX;
-	for (uint32_t e = 0; e < 2; e++)
-		vnet_link_set(w->a->link[1], e, &dark);
+	backend_link(w, &dark);
 	press_run(w, 100 * PRESS_S);
 	running_want_slowed(w);
 	press_run(w, 300 * PRESS_S);
@@ -694,8 +694,7 @@ running_lost(struct press *w)
 	press_want_count(w, COUNTER_SHED_MEMORY, 0);
 	w->tick = NULL;
 	dark.dark_until_us = dark.dark_from_us + 1;
-	for (uint32_t e = 0; e < 2; e++)
-		vnet_link_set(w->a->link[1], e, &dark);
+	backend_link(w, &dark);
 	press_run(w, 60 * PRESS_S); // a health check finds it
 }
 
