@@ -46,11 +46,55 @@ parts_fill(struct steer *s, const uint8_t key[STEER_KEY_SIZE])
 	}
 }
 
+// The hash is linear: the entries that the low PORT_BITS of a port reach are the span of what each
+// of these bits adds. All of them: as many independent ones as an entry has bits.
+#define ENTRY_BITS 6u
+#define PORT_BITS 10u
+static_assert(1u << ENTRY_BITS == STEER_TABLE, "an entry's number");
+static_assert(STEER_PORT_RUN == (2u << PORT_BITS) - 1, "holds one aligned run of low bits");
+
+static uint32_t
+key_entry(const uint8_t *key, uint32_t bit) // what this bit of the tuple adds to the entry
+{
+	uint32_t first = bit + 32 - ENTRY_BITS, two = load_be16(key + first / 8);
+
+	return two >> (16 - ENTRY_BITS - first % 8) & (STEER_TABLE - 1);
+}
+
+static bool
+key_spreads(const uint8_t *key, uint32_t port_at) // the byte of the tuple
+{
+	uint32_t base[ENTRY_BITS] = {0}, rank = 0;
+
+	for (uint32_t i = 16 - PORT_BITS; i < 16; i++) {
+		uint32_t v = key_entry(key, port_at * 8 + i);
+
+		for (uint32_t b = ENTRY_BITS; b-- > 0 && v != 0;) {
+			if ((v >> b & 1) == 0)
+				continue;
+			if (base[b] == 0) {
+				base[b] = v;
+				rank++;
+			}
+			v ^= base[b];
+		}
+	}
+	return rank == ENTRY_BITS;
+}
+
+bool
+steer_key_is_good(const uint8_t key[STEER_KEY_SIZE])
+{
+	return key_spreads(key, 8) && key_spreads(key, 10) && key_spreads(key, 32) &&
+	       key_spreads(key, 34);
+}
+
 struct steer *
 steer_open(uint32_t workers, const uint8_t key[STEER_KEY_SIZE], struct mem_source *mem)
 {
 	CHECK(workers > 1);
 	CHECK(workers <= STEER_WORKERS_MAX);
+	CHECK(steer_key_is_good(key));
 	struct steer *s = mem_get(mem, steer_size(workers), "steer");
 
 	if (s == NULL)

@@ -30,6 +30,13 @@ struct steer_item {
 
 struct steer;
 
+// Do ports alone reach every entry of the table? Keys at random fail in one case of a few: with two
+// workers and 2^-10 of them no local port at all would bring replies to the second one. A good key
+// has each entry among any STEER_PORT_RUN ports in a row, ours or a peer's, under either IP
+// version.
+#define STEER_PORT_RUN 2047u
+must_use bool steer_key_is_good(const uint8_t key[STEER_KEY_SIZE]);
+// key: a good one.
 struct steer *must_use steer_open(uint32_t workers, const uint8_t key[STEER_KEY_SIZE],
 				  struct mem_source *mem);
 void steer_close(struct steer **s);          // the rings must be empty

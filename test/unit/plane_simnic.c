@@ -100,6 +100,66 @@ Test(simnic, hashes_as_the_makers_say)
 }
 
 // 3ffe:2501:200:1fff::7.2794 > 3ffe:2501:200:3::1.1766 of the same page.
+static bool
+ports_reach_all(const struct steer *s, struct rng *rng, bool is_v6)
+{
+	struct tcp_path p = {.rport = 25, .laddr = ipaddr_v4((uint32_t)rng_next(rng))};
+	uint32_t first = 16384 + (uint32_t)rng_next(rng) % (49152 - STEER_PORT_RUN), seen = 0;
+
+	p.raddr = ipaddr_v4((uint32_t)rng_next(rng));
+	for (uint32_t i = 0; is_v6 && i < 16; i++) {
+		p.laddr.b[i] = (uint8_t)(rng_next(rng) | 1);
+		p.raddr.b[i] = (uint8_t)(rng_next(rng) | 1);
+	}
+	for (uint32_t i = 0; i < STEER_PORT_RUN; i++) {
+		p.lport = (uint16_t)(first + i);
+		for (uint32_t w = 0; w < steer_count(s); w++)
+			seen |= (uint32_t)steer_path_is(s, w, &p) << w;
+	}
+	return seen == (uint32_t)((1ull << steer_count(s)) - 1);
+}
+
+// A key may be such that the local port does not change the worker: then a worker has no port to
+// connect from, for ever.
+Test(simnic, good_keys_give_every_worker_ports)
+{
+	uint8_t key[STEER_KEY_SIZE];
+	uint32_t good = 0;
+	struct rng rng;
+
+	rng_init(&rng, 1);
+	cr_assert(steer_key_is_good(ms_key));
+	for (uint32_t i = 0; i < 200; i++) {
+		for (uint32_t k = 0; k < sizeof(key); k++)
+			key[k] = (uint8_t)rng_next(&rng);
+		if (!steer_key_is_good(key))
+			continue;
+		good++;
+		struct steer *s = steer_open(2 + i % 31, key, &mem_heap);
+		cr_assert(ports_reach_all(s, &rng, false), "key %u", i);
+		cr_assert(ports_reach_all(s, &rng, true), "key %u", i);
+		steer_close(&s);
+	}
+	cr_assert_gt(good, 100);
+}
+
+// Each place of the key whose bits a port's low bits bring to the entry.
+Test(simnic, keys_that_a_port_does_not_reach_are_not_good)
+{
+	static const uint32_t port_byte[] = {8, 10, 32, 34};
+
+	for (uint32_t i = 0; i < 4; i++) {
+		uint8_t key[STEER_KEY_SIZE];
+		memcpy(key, ms_key, sizeof(key));
+		cr_assert(steer_key_is_good(key));
+		// the last bit of every entry: with two workers the port changes nothing
+		for (uint32_t bit = port_byte[i] * 8 + 6 + 31; bit < port_byte[i] * 8 + 16 + 31;
+		     bit++)
+			key[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+		cr_assert_not(steer_key_is_good(key), "byte %u", port_byte[i]);
+	}
+}
+
 Test(simnic, hashes_ipv6_vlans_and_nothing_else)
 {
 	static const uint8_t addrs[32] = {0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x1f, 0xff, 0, 0, 0,

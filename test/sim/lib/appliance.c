@@ -69,8 +69,10 @@ network_open(struct appliance *a, const struct appliance_args *args)
 	struct rng rng;
 
 	rng_init(&rng, args->seed ^ 0x6b6579);
-	for (uint32_t k = 0; k < sizeof(key); k++)
-		key[k] = (uint8_t)rng_next(&rng);
+	do {
+		for (uint32_t k = 0; k < sizeof(key); k++)
+			key[k] = (uint8_t)rng_next(&rng);
+	} while (!steer_key_is_good(key)); // as boot.c
 	a->net = vnet_open(args->seed);
 	if (a->net == NULL || !peer_open(a, args, 0) || !peer_open(a, args, 1))
 		return false;
