@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// arp: asks and answers who has an IPv4 address (RFC 826); neigh.c keeps what was learnt. Runs on
-// the owning worker.
+// arp: asks and answers who has an IPv4 address (RFC 826, 5227); neigh.c keeps what was learnt.
+// Runs on the owning worker.
 //
 // What is believed: replies and requests that are addressed to us, from senders on a network of the
 // interface; and announcements (sender = target), but these only change entries that are there
@@ -11,6 +11,7 @@
 #define ARP_SIZE 28u
 #define ARP_REQUEST 1u
 #define ARP_REPLY 2u
+#define DEFEND_US 10000000ull // RFC 5227 1.1: DEFEND_INTERVAL
 
 struct arp_packet {
 	uint32_t spa, tpa; // protocol addresses of sender and target
@@ -43,16 +44,22 @@ arp_send(struct net *n, uint32_t iface, const struct arp_packet *a, const uint8_
 	net_frame_put(n, iface, &f, ARP_SIZE);
 }
 
+static void
+arp_claim(struct net *n, uint32_t iface, uint32_t addr)
+{
+	const struct arp_packet a = {addr, addr, NULL, ARP_REQUEST};
+
+	arp_send(n, iface, &a, eth_broadcast, mac_zero);
+}
+
 void
 arp_announce(struct net *n, uint32_t iface)
 {
 	CHECK(iface < n->iface_count);
 	const struct net_if *i = &n->iface[iface];
 
-	for (uint32_t k = 0; k < i->v4_count; k++) {
-		const struct arp_packet a = {i->v4[k].addr, i->v4[k].addr, NULL, ARP_REQUEST};
-		arp_send(n, iface, &a, eth_broadcast, mac_zero);
-	}
+	for (uint32_t k = 0; k < i->v4_count; k++)
+		arp_claim(n, iface, i->v4[k].addr);
 }
 
 // We ask with an address of the hop's own network: others answer no strangers.
@@ -87,14 +94,14 @@ arp_parse(struct arp_packet *a, struct span s)
 	return a->op == ARP_REQUEST || a->op == ARP_REPLY;
 }
 
-// Could this be the truth about a neighbour of this interface? Our own address or station from the
-// wire is a second machine with it, or a loop.
+// Could this be the truth about a neighbour of this interface? Our own station from the wire is a
+// loop.
 static bool
 sender_is_sane(const struct net_if *i, const struct arp_packet *a)
 {
 	bool is_near = false;
 
-	if (!net_mac_is_sane(i, a->sha) || ip_local(i, a->spa) != NULL)
+	if (!net_mac_is_sane(i, a->sha))
 		return false;
 	for (uint32_t k = 0; k < i->v4_count; k++) {
 		const struct net_local4 *l = &i->v4[k];
@@ -114,6 +121,26 @@ arp_answer(struct net *n, uint32_t iface, const struct arp_packet *q)
 	arp_send(n, iface, &a, q->sha, q->sha);
 }
 
+// Another station has an address of ours (RFC 5227 2.4). Mail depends on ours, and somebody has to
+// mend it by hand: it is counted, and claimed again every DEFEND_US (2.4 c), so that the neighbours
+// who believed the other one come back.
+static bool
+arp_is_conflict(struct net *n, const struct eth_in *in, const struct arp_packet *a)
+{
+	struct net_if *i = &n->iface[in->iface];
+
+	if (ip_local(i, a->spa) == NULL || !net_mac_is_sane(i, a->sha))
+		return false;
+	if (in->flags & FRAME_LEARN_ONLY)
+		return true;
+	COUNT(n->counters, ARP_CONFLICT);
+	if (n->now_us >= i->defend_us) {
+		i->defend_us = n->now_us + DEFEND_US;
+		arp_claim(n, in->iface, a->spa);
+	}
+	return true;
+}
+
 void
 arp_input(struct net *n, const struct eth_in *in)
 {
@@ -125,6 +152,8 @@ arp_input(struct net *n, const struct eth_in *in)
 		COUNT(n->counters, ARP_BAD);
 		return;
 	}
+	if (arp_is_conflict(n, in, &a))
+		return;
 	bool is_ours = ip_local(i, a.tpa) != NULL;
 	if (a.op == ARP_REQUEST && is_ours && a.spa == 0) { // a probe (RFC 5227): we have it
 		if (!is_copy && net_mac_is_sane(i, a.sha)) {

@@ -72,6 +72,7 @@ struct net_if {
 	struct net_router6 router[NET_ROUTERS_MAX];
 	struct net_prefix6 prefix[NET_PREFIXES_MAX];
 	uint64_t solicit_us;
+	uint64_t defend_us; // when an IPv4 address may be defended again
 };
 
 struct net_neigh {

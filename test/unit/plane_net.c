@@ -261,12 +261,11 @@ Test(net, arp_that_makes_no_sense_is_counted)
 		uint32_t at;
 		uint8_t value;
 	} rows[] = {
-		{"hardware type", 15, 6},       {"protocol type", 16, 9},
-		{"hardware size", 18, 8},       {"protocol size", 19, 16},
-		{"operation 0", 21, 0},         {"operation 3", 21, 3},
-		{"group sender", 22, 3},        {"off the link", 29, 1},
-		{"our own address", 31, 1},     {"network address", 31, 0},
-		{"broadcast address", 31, 255},
+		{"hardware type", 15, 6},   {"protocol type", 16, 9},
+		{"hardware size", 18, 8},   {"protocol size", 19, 16},
+		{"operation 0", 21, 0},     {"operation 3", 21, 3},
+		{"group sender", 22, 3},    {"off the link", 29, 1},
+		{"network address", 31, 0}, {"broadcast address", 31, 255},
 	};
 	struct rig r;
 	uint8_t f[64];
@@ -287,6 +286,34 @@ Test(net, arp_that_makes_no_sense_is_counted)
 	inject(&r, f, arp_put(f, r.h.port->mac, 1, r.h.port->mac, PEER_ADDR, US_ADDR));
 	cr_assert(!receive(&r));
 	cr_assert_eq(COUNTED(&r, ARP_BAD), ARRAY_LEN(rows) + 2);
+	rig_close(&r);
+}
+
+// RFC 5227 2.4 (c): counted, and claimed again, but not more often than every ten seconds: the
+// other one may do the same.
+Test(net, arp_of_a_station_with_our_address_is_a_conflict)
+{
+	struct rig r;
+	uint8_t f[64];
+
+	rig_open(&r);
+	drain(&r);
+	for (uint32_t i = 0; i < 4; i++) {
+		inject(&r, f,
+		       arp_put(f, all_mac, 1 + i % 2, other_mac, US_ADDR,
+			       i < 2 ? US_ADDR : PEER_ADDR));
+		cr_assert_eq(receive(&r), i == 0, "packet %u", i);
+		cr_assert_eq(COUNTED(&r, ARP_CONFLICT), i + 1);
+	}
+	poll_for(&r, 10 * SECOND, SECOND);
+	drain(&r);
+	inject(&r, f, arp_put(f, all_mac, 1, other_mac, US_ADDR, US_ADDR));
+	cr_assert(receive(&r));
+	cr_assert_arr_eq(r.got, all_mac, 6);
+	cr_assert_arr_eq(r.got + 22, r.h.port->mac, 6);
+	cr_assert_eq(load_be32(r.got + 28), US_ADDR);
+	cr_assert_eq(load_be32(r.got + 38), US_ADDR);
+	cr_assert_eq(COUNTED(&r, ARP_BAD), 0);
 	rig_close(&r);
 }
 
