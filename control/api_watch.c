@@ -267,6 +267,14 @@ capture_undo(struct api_watch *w)
 	(void)remove(w->path);
 }
 
+static uint64_t
+capture_left_s(const struct api *a)
+{
+	uint64_t ms = a->watch.end_ms > a->now_ms ? a->watch.end_ms - a->now_ms : 0;
+
+	return (ms + 999) / 1000;
+}
+
 static void
 capture_end(struct api_call *c)
 {
@@ -279,7 +287,10 @@ capture_end(struct api_call *c)
 		return;
 	}
 	(void)json_object_set_new(c->data, "file", json_string(w->path));
-	api_printf(c, "capturing into %s\n", w->path);
+	uint64_t left_s = capture_left_s(c->api);
+	(void)json_object_set_new(c->data, "seconds", json_integer((json_int_t)left_s));
+	api_printf(c, "capturing into %s, complete in %llu s\n", w->path,
+		   (unsigned long long)left_s);
 }
 
 void
@@ -302,7 +313,8 @@ api_session_capture(struct api_call *c)
 		return;
 	}
 	if (w->file.file != NULL) {
-		api_error(c, "a capture is running, into %s", w->path);
+		api_error(c, "a capture is running, into %s, complete in %llu s", w->path,
+			  (unsigned long long)capture_left_s(a));
 		return;
 	}
 	strbuf_init(&why, why_text, sizeof(why_text));

@@ -153,9 +153,15 @@ Test(control_api_watch, capture)
 	turns(b, 4);
 	json_t *o = answer(b, 0);
 	assert_exit(o, 0);
+	// and a second in which frames may still be on their way
+	cr_assert(strstr(json_string_value(json_object_get(o, "text")), "complete in 6 s"));
 	json_decref(o);
+	b->now_ms += 2000;
 	o = asked(b, "{\"noun\":\"session\",\"verb\":\"capture\",\"args\":{\"session\":\"100\"}}");
 	assert_exit(o, 1); // one at a time
+	char *errors = json_dumps(json_object_get(o, "errors"), 0);
+	cr_assert(strstr(errors, "complete in 4 s"), "%s", errors);
+	free(errors);
 	json_decref(o);
 	b->now_ms += 6001;
 	turns(b, 2);
