@@ -333,17 +333,6 @@ policy_down(struct boot *b)
 
 // --- stages: DPDK, ports ---
 
-// One key in three or so is not good.
-static bool
-key_draw(uint8_t key[STEER_KEY_SIZE])
-{
-	do {
-		if (getrandom(key, STEER_KEY_SIZE, 0) != STEER_KEY_SIZE)
-			return false;
-	} while (!steer_key_is_good(key));
-	return true;
-}
-
 static bool
 dpdk_up(struct boot *b, struct strbuf *why)
 {
@@ -368,8 +357,10 @@ dpdk_up(struct boot *b, struct strbuf *why)
 	b->us_per_tsc = (uint64_t)(whole / rte_get_tsc_hz());
 	b->mono_start_us = clock_us(CLOCK_MONOTONIC);
 	b->tsc_start = rte_rdtsc();
-	if (!key_draw(b->key))
-		return fail_errno(why, "no random bytes from", "the kernel");
+	do { // one key in three or so is not good
+		if (getrandom(b->key, sizeof(b->key), 0) != (ssize_t)sizeof(b->key))
+			return fail_errno(why, "no random bytes from", "the kernel");
+	} while (!steer_key_is_good(b->key));
 	b->is_yielding = v->settings->machine_idle_yield != 0;
 	b->worker_count = v->count[POLICY_CORES];
 	CHECK(b->worker_count > 0);

@@ -165,7 +165,8 @@ clients_enter(struct clients *t, const struct ipaddr *addr, const struct client_
 		if (a.hold.at[k] == CLIENT_NONE)
 			continue;
 		struct client *c = pool_at(&t->pool, a.hold.at[k] - 1);
-		c->booked_us = MAX(c->booked_us, now_us) + MINUTE_US / MAX(tier_times(k, l->rate), 1u);
+		c->booked_us =
+			MAX(c->booked_us, now_us) + MINUTE_US / MAX(tier_times(k, l->rate), 1u);
 	}
 	return a;
 }

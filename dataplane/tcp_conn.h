@@ -52,7 +52,7 @@
 #define TCP_RENEGE_MS 10u
 #define TCP_SENT_EXTRA 256u
 #define TCP_PAWS_IDLE_S (24u * 24 * 3600)
-#define TCP_OUT_BURST 10u // segments of one connection in one turn: an initial window
+#define TCP_OUT_BURST 10u         // segments of one connection in one turn: an initial window
 #define TCP_CHALLENGES_PER_S 200u // half of it certain, half of it chance (CVE-2016-5696)
 #define TCP_STRAY_ACKS 8u         // answers to odd segments without data: per connection and 256 ms
 #define TCP_ORPHANS_SHARE 10u // of the connections may wait without a user when there are few left

@@ -3,10 +3,10 @@
 // is virtual.
 
 #include <criterion/criterion.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "control/base/bytes.h"
+#include "test/sim/lib/framesum.h"
 #include "test/sim/lib/vnet.h"
 
 #define US_ADDR 0x0a000001u   // 10.0.0.1/24
@@ -101,21 +101,11 @@ inject(struct rig *r, const uint8_t *f, uint32_t n)
 // --- frames ---
 
 static uint32_t
-sum_slow(const uint8_t *p, uint32_t n, uint32_t sum) // 16 bits at a time: the text of RFC 1071
-{
-	for (uint32_t i = 0; i < n; i++)
-		sum += i % 2 == 0 ? (uint32_t)p[i] << 8 : p[i];
-	while (sum >> 16 != 0)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
-static uint32_t
 l4_sum(const uint8_t *ip, uint32_t hlen, uint32_t n)
 {
-	uint32_t sum = sum_slow(ip + 12, 8, 0) + ip[9] + n;
+	uint32_t sum = framesum(ip + 12, 8, 0) + ip[9] + n;
 
-	return sum_slow(ip + hlen, n, sum);
+	return framesum(ip + hlen, n, sum);
 }
 
 static void
@@ -143,7 +133,7 @@ static void
 ip_sums(uint8_t *ip, uint32_t hlen, uint32_t total)
 {
 	store_be16(ip + 10, 0);
-	store_be16(ip + 10, (uint16_t)~sum_slow(ip, hlen, 0));
+	store_be16(ip + 10, (uint16_t)~framesum(ip, hlen, 0));
 	if (ip[9] != 6 || total < hlen + 20)
 		return;
 	store_be16(ip + hlen + 16, 0);
@@ -193,7 +183,7 @@ echo_put(uint8_t *f, uint32_t size)
 		p[8 + i] = (uint8_t)(i * 7);
 	p[0] = 8;
 	store_be32(p + 4, 0x12340001);
-	store_be16(p + 2, (uint16_t)~sum_slow(p, 8 + size, 0));
+	store_be16(p + 2, (uint16_t)~framesum(p, 8 + size, 0));
 	ip_sums(ip, 20, 28 + size);
 	return 14 + 28 + size;
 }
@@ -369,7 +359,7 @@ Test(net, next_hop_is_asked_for_once_a_second_and_then_used)
 	cr_assert_eq(load_be32(ip + 16), FAR_ADDR);
 	cr_assert_eq(load_be16(ip + 6), 0x4000, "DF");
 	cr_assert_eq(ip[8], 64);
-	cr_assert_eq(sum_slow(ip, 20, 0), 0xffff);
+	cr_assert_eq(framesum(ip, 20, 0), 0xffff);
 	cr_assert_eq(l4_sum(ip, 20, load_be16(ip + 2) - 20u), 0xffff);
 	rig_close(&r);
 }
@@ -596,8 +586,8 @@ Test(net, echo_is_answered_with_its_bytes)
 		cr_assert_eq(ip[20], 0);
 		cr_assert_eq(load_be32(ip + 12), US_ADDR);
 		cr_assert_eq(load_be32(ip + 16), PEER_ADDR);
-		cr_assert_eq(sum_slow(ip, 20, 0), 0xffff);
-		cr_assert_eq(sum_slow(ip + 20, 8 + size, 0), 0xffff, "checksum of %u bytes", size);
+		cr_assert_eq(framesum(ip, 20, 0), 0xffff);
+		cr_assert_eq(framesum(ip + 20, 8 + size, 0), 0xffff, "checksum of %u bytes", size);
 		cr_assert_arr_eq(ip + 24, f + 14 + 24, 4 + size);
 		vnet_advance(r.v, 20000);
 	}
@@ -608,7 +598,7 @@ Test(net, echo_is_answered_with_its_bytes)
 	n = echo_put(f, 10);
 	f[14 + 20] = 0; // a reply
 	f[14 + 22] = f[14 + 23] = 0;
-	store_be16(f + 14 + 22, (uint16_t)~sum_slow(f + 34, 18, 0));
+	store_be16(f + 14 + 22, (uint16_t)~framesum(f + 34, 18, 0));
 	inject(&r, f, n);
 	cr_assert(!receive(&r));
 	cr_assert_eq(COUNTED(&r, ICMP_OTHER), 2);
@@ -635,180 +625,4 @@ Test(net, echo_is_rate_limited)
 	later = drain(&r);
 	cr_assert(later >= 50 && later <= 52, "%u a second later", later);
 	rig_close(&r);
-}
-
-// --- two hosts ---
-
-#define EXCHANGE_BYTES 300000u
-
-struct stream {
-	struct tcp_conn *c;
-	uint32_t sent, got;
-	bool is_right, is_open, is_closed;
-};
-
-static uint8_t
-byte_at(uint32_t i)
-{
-	return (uint8_t)(i * 31 + i / 251);
-}
-
-static void
-stream_push(struct stream *s)
-{
-	uint8_t some[700];
-
-	while (s->sent < EXCHANGE_BYTES) {
-		uint32_t n = MIN(EXCHANGE_BYTES - s->sent, 1 + s->sent % 700);
-		for (uint32_t i = 0; i < n; i++)
-			some[i] = byte_at(s->sent + i);
-		uint32_t took = tcp_conn_write(s->c, span_of(some, n));
-		s->sent += took;
-		if (took < n)
-			return;
-	}
-	tcp_conn_close(s->c);
-}
-
-static void
-stream_open(void *user, struct tcp_conn *c)
-{
-	struct stream *s = user;
-
-	s->c = c;
-	s->is_open = true;
-	stream_push(s);
-}
-
-static uint32_t
-stream_recv(void *user, struct tcp_conn *c, struct span data)
-{
-	struct stream *s = user;
-
-	(void)c;
-	for (uint32_t i = 0; i < data.n; i++)
-		s->is_right = s->is_right && data.p[i] == byte_at(s->got + i);
-	s->got += data.n;
-	return data.n;
-}
-
-static void
-stream_sent(void *user, struct tcp_conn *c)
-{
-	struct stream *s = user;
-
-	(void)c;
-	if (s->sent < EXCHANGE_BYTES)
-		stream_push(s);
-}
-
-static void
-stream_eof(void *user, struct tcp_conn *c)
-{
-	(void)user;
-	tcp_conn_close(c);
-}
-
-static void
-stream_gone(void *user, struct tcp_conn *c, enum tcp_gone why)
-{
-	struct stream *s = user;
-
-	(void)c;
-	s->is_closed = why == TCP_GONE_CLOSED;
-}
-
-static const struct tcp_user_ops stream_ops = {
-	.open = stream_open,
-	.recv = stream_recv,
-	.sent = stream_sent,
-	.eof = stream_eof,
-	.gone = stream_gone,
-};
-
-static void *
-stream_accept(void *ctx, struct tcp_conn *c, const struct tcp_user_ops **ops)
-{
-	struct stream *s = ctx;
-
-	s->c = c;
-	s->is_open = true;
-	*ops = &stream_ops;
-	return s;
-}
-
-static void
-check_sums(void *ctx, struct span f, enum vnet_end from, uint64_t now_us)
-{
-	const uint8_t *ip = f.p + 14;
-
-	(void)from;
-	(void)now_us;
-	if (load_be16(f.p + 12) != 0x0800)
-		return;
-	uint32_t n = load_be16(ip + 2) - 20u;
-	if (sum_slow(ip, 20, 0) != 0xffff || l4_sum(ip, 20, n) != 0xffff)
-		(*(uint32_t *)ctx)++;
-}
-
-static void
-exchange(const struct vnet_path *path, uint64_t seed)
-{
-	struct vnet *v = vnet_open(seed);
-	struct vnet_link *l = vnet_link_open(v, path, path);
-	struct vnet_host a, b;
-	struct stream client = {.is_right = true}, server = {.is_right = true};
-	struct vnet_host_args args = {.link = l,
-				      .end = VNET_A,
-				      .addr = ipaddr_v4(US_ADDR),
-				      .prefix_bits = 120,
-				      .seed = seed};
-	uint32_t wrong = 0;
-	struct ipaddr to = ipaddr_v4(PEER_ADDR);
-
-	vnet_link_tap(l, check_sums, &wrong);
-	cr_assert(vnet_host_open(&a, v, &args));
-	args.end = VNET_B;
-	args.addr = to;
-	args.seed++;
-	cr_assert(vnet_host_open(&b, v, &args));
-	cr_assert(tcp_listen(b.tcp, TCP_SIDE_ANY, 25, stream_accept, &server));
-	cr_assert_not_null(tcp_conn_open(a.tcp, &to, 25, &stream_ops, &client));
-	uint64_t end = vnet_now(v) + 600 * SECOND;
-	while (vnet_now(v) < end && !(client.is_closed && server.is_closed)) {
-		uint32_t work = vnet_host_poll(&a, vnet_now(v)) + vnet_host_poll(&b, vnet_now(v));
-		uint64_t next =
-			MIN(vnet_next_us(v), MIN(vnet_host_next_us(&a), vnet_host_next_us(&b)));
-		if (work == 0)
-			vnet_advance_to(v, MAX(MIN(next, end), vnet_now(v) + 100));
-	}
-	cr_assert_eq(server.got, EXCHANGE_BYTES, "%u bytes came", server.got);
-	cr_assert(server.is_right);
-	cr_assert(client.is_closed);
-	cr_assert_eq(wrong, 0, "frames with a wrong checksum: %u", wrong);
-	vnet_host_close(&a);
-	vnet_host_close(&b);
-	vnet_close(&v);
-}
-
-Test(net, two_hosts_exchange_a_stream)
-{
-	exchange(NULL, 1);
-}
-
-Test(net, two_hosts_over_a_bad_wire)
-{
-	const struct vnet_path bad = {
-		.delay_us = 2000,
-		.jitter_us = 500,
-		.loss_ppm = 20000,
-		.dup_ppm = 10000,
-		.reorder_ppm = 20000,
-		.reorder_us = 3000,
-		.corrupt_ppm = 10000,
-		.truncate_ppm = 5000,
-	};
-
-	for (uint64_t seed = 1; seed <= 5; seed++)
-		exchange(&bad, seed);
 }

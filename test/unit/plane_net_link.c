@@ -407,6 +407,11 @@ check_frame(void *ctx, struct span f, enum vnet_end from, uint64_t now_us)
 	bool is_right = s->vlan == 0 || load_be32(f.p + 12) == (0x81000000u | s->vlan);
 	if (load_be16(ip - 2) == 0x86dd && ip[6] != 0) // else a report of groups
 		is_right &= f.n == at + 40 + load_be16(ip + 4) && raw6_sum(ip, 0, ip[6]) == 0xffff;
+	if (load_be16(ip - 2) == 0x0800) {
+		uint32_t n = load_be16(ip + 2) - 20u;
+		uint16_t pseudo = framesum(ip + 12, 8, ip[9] + n);
+		is_right &= framesum(ip, 20, 0) == 0xffff && framesum(ip + 20, n, pseudo) == 0xffff;
+	}
 	s->wrong += !is_right;
 }
 
@@ -478,6 +483,16 @@ static const struct vnet_path bad_wire = {
 	.corrupt_ppm = 10000,
 	.truncate_ppm = 5000,
 };
+
+Test(two_hosts, speak_over_ipv4)
+{
+	const struct net_addr a[2] = {{.addr = ipaddr_v4(OUR_V4), .prefix_bits = 120},
+				      {.addr = ipaddr_v4(PEER_V4), .prefix_bits = 120}};
+
+	exchange(a, 0, NULL, 1);
+	for (uint64_t seed = 2; seed < 6; seed++)
+		exchange(a, 0, &bad_wire, seed);
+}
 
 Test(two_hosts, speak_over_ipv6)
 {
