@@ -214,15 +214,6 @@ frame_copy(struct port *port, struct span bytes, struct frame *out)
 	return true;
 }
 
-// True: the frame stays here.
-static bool
-frame_is_mine(struct port_dpdk *p, const struct rte_mbuf *m, struct frame *f)
-{
-	bool has_hash = p->has_rss && (m->ol_flags & RTE_MBUF_F_RX_RSS_HASH) != 0;
-
-	return steer_rx_keep(&p->steer, &p->port, f, has_hash ? &m->hash.rss : NULL);
-}
-
 static uint16_t
 dpdk_rx(struct port *port, struct frame *f, uint16_t most)
 {
@@ -239,7 +230,7 @@ dpdk_rx(struct port *port, struct frame *f, uint16_t most)
 			continue;
 		}
 		frame_of(p, burst[i], &f[kept]);
-		if (frame_is_mine(p, burst[i], &f[kept]))
+		if (steer_rx_keep(&p->steer, &p->port, &f[kept]))
 			kept++;
 	}
 	return kept;
@@ -354,7 +345,6 @@ port_dpdk_init(struct port_dpdk *p, const struct port_dpdk_dev *d, uint32_t work
 		.id = d->id,
 		.queue = (uint16_t)worker,
 		.has_sums = d->has_sums,
-		.has_rss = d->has_rss,
 		.ring = d->ring,
 		.pool = d->pool[worker],
 		.counters = counters,

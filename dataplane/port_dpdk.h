@@ -45,7 +45,7 @@ struct port_dpdk_dev { // a started device
 struct port_dpdk { // a worker's end of it
 	struct port port;
 	uint16_t id, queue;
-	bool has_sums, has_rss;
+	bool has_sums;
 	uint32_t ring;
 	struct rte_mempool *pool;
 	struct counters *counters;

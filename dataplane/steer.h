@@ -4,11 +4,13 @@
 // What for: NICs without a hash that we can foresee (af_packet's fanout, one-queue devices) bring
 // frames to any worker; sessions live on one. The hash is Toeplitz with our key over (source,
 // destination, source port, destination port) of either IP version, as NICs do it, so a NIC that
-// takes our key and table agrees with us, and port_is_mine can choose local ports whose replies
-// come home. Who calls it: steer_owner any worker; steer_send the sending and steer_recv the
-// receiving worker only. Memory: one spsc ring a pair of workers, at boot. What can go wrong: ring
-// full: the frame is dropped by the sender (HANDOFF_FULL), TCP sends it again. With one worker
-// there is no struct steer.
+// takes our key and table brings frames to the right worker, and port_is_mine can choose local
+// ports whose replies come home. What a NIC tells of its hash is not believed: ENA's begins with
+// another value than zero, mlx5's may be the same both ways, and a connection would wait for
+// replies that another worker gets. Who calls it: steer_owner any worker; steer_send the sending
+// and steer_recv the receiving worker only. Memory: one spsc ring a pair of workers, at boot. What
+// can go wrong: ring full: the frame is dropped by the sender (HANDOFF_FULL), TCP sends it again.
+// With one worker there is no struct steer.
 #pragma once
 
 #include "control/base/ipaddr.h"
@@ -47,8 +49,8 @@ uint32_t steer_hash6(const struct steer *s, const uint8_t src[16], const uint8_t
 		     uint16_t sport, uint16_t dport);
 uint32_t steer_worker(const struct steer *s, uint32_t hash);
 // The owner of a received frame, STEER_LOCAL or STEER_ALL. An ICMP error goes to the owner of the
-// segment that it quotes. nic_hash: what the NIC computed; NULL: nothing.
-uint32_t steer_owner(const struct steer *s, struct span frame, const uint32_t *nic_hash);
+// segment that it quotes.
+uint32_t steer_owner(const struct steer *s, struct span frame);
 // Do the replies of this flow come to `worker`?
 bool steer_path_is(const struct steer *s, uint32_t worker, const struct tcp_path *path);
 must_use bool steer_send(struct steer *s, uint32_t from, uint32_t to,

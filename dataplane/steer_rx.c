@@ -34,11 +34,11 @@ copy_to_all(const struct steer_rx *r, struct port *p, const struct frame *f)
 }
 
 bool
-steer_rx_keep(const struct steer_rx *r, struct port *p, struct frame *f, const uint32_t *nic_hash)
+steer_rx_keep(const struct steer_rx *r, struct port *p, struct frame *f)
 {
 	if (r->steer == NULL)
 		return true;
-	uint32_t owner = steer_owner(r->steer, span_of(f->data, f->len), nic_hash);
+	uint32_t owner = steer_owner(r->steer, span_of(f->data, f->len));
 
 	if (owner == STEER_LOCAL || owner == r->worker)
 		return true;

@@ -22,8 +22,7 @@ struct steer_rx {
 	bool (*copy)(struct port *p, struct span bytes, struct frame *out);
 };
 
-// False: the frame has gone to its owner, or was dropped. nic_hash: see steer_owner.
-must_use bool steer_rx_keep(const struct steer_rx *r, struct port *p, struct frame *f,
-			    const uint32_t *nic_hash);
+// False: the frame has gone to its owner, or was dropped.
+must_use bool steer_rx_keep(const struct steer_rx *r, struct port *p, struct frame *f);
 // Feeds `w` what others sent to it, at most one burst. Returns how many frames. s NULL: nothing.
 uint32_t steer_rx_handed(struct steer *s, uint32_t index, struct worker *w);

@@ -47,8 +47,7 @@ nic_open(struct appliance *a, const struct appliance_args *args, const uint8_t *
 	struct simnic_args na = {.wire = vnet_port(a->link[i], VNET_B),
 				 .queues = a->workers,
 				 .reta_size = args->reta_size,
-				 .ring_frames = args->ring_frames,
-				 .tells_hash = args->rss == APPLIANCE_RSS_OURS};
+				 .ring_frames = args->ring_frames};
 	if (args->rss != APPLIANCE_RSS_NONE)
 		na.key = args->rss == APPLIANCE_RSS_OURS ? key : foreign;
 	a->nic[i] = simnic_open(&na);

@@ -19,7 +19,7 @@
 #define APPLIANCE_WORKERS_MAX 4
 
 enum appliance_rss {
-	APPLIANCE_RSS_OURS,    // NICs that took our key and table, and tell their hash
+	APPLIANCE_RSS_OURS,    // NICs that took our key and table
 	APPLIANCE_RSS_FOREIGN, // NICs with a key of their own: frames land anywhere
 	APPLIANCE_RSS_NONE,    // all frames land on queue 0
 };

@@ -11,18 +11,12 @@
 #define COPIES 64u
 #define TUPLE_MAX 36u // two IPv6 addresses and two ports
 
-struct simnic_frame { // in a ring
-	struct frame frame;
-	uint32_t hash;
-	bool has_hash;
-};
-
 struct simnic_queue {
 	struct port port;
 	struct simnic *nic;
 	struct steer_rx steer;
 	struct simnic_stats stats;
-	struct simnic_frame *ring;
+	struct frame *ring;
 	uint32_t put, get; // count up for ever
 };
 
@@ -34,7 +28,7 @@ struct simnic_copy {
 struct simnic {
 	struct port *wire;
 	uint32_t queues, reta_size, ring_frames;
-	bool has_rss, tells_hash;
+	bool has_rss;
 	uint8_t key[STEER_KEY_SIZE];
 	uint8_t reta[SIMNIC_RETA_MAX];
 	struct simnic_queue queue[SIMNIC_QUEUES_MAX];
@@ -104,20 +98,18 @@ simnic_hash(const struct simnic *nic, struct span frame, uint32_t *hash)
 static void
 deliver(struct simnic *nic, struct frame *f)
 {
-	struct simnic_frame in = {.frame = *f};
-	uint32_t queue = 0;
+	uint32_t hash, queue = 0;
+	enum simnic_hash kind = simnic_hash(nic, span_of(f->data, f->len), &hash);
 
-	enum simnic_hash kind = simnic_hash(nic, span_of(f->data, f->len), &in.hash);
-	in.has_hash = kind != SIMNIC_NO_HASH;
-	if (in.has_hash)
-		queue = nic->reta[in.hash & (nic->reta_size - 1)];
+	if (kind != SIMNIC_NO_HASH)
+		queue = nic->reta[hash & (nic->reta_size - 1)];
 	struct simnic_queue *q = &nic->queue[queue];
 	if (q->put - q->get == nic->ring_frames) {
 		q->stats.missed++;
 		nic->wire->ops->rx_free(nic->wire, f);
 		return;
 	}
-	q->ring[q->put++ & (nic->ring_frames - 1)] = in;
+	q->ring[q->put++ & (nic->ring_frames - 1)] = *f;
 	q->stats.received++;
 	q->stats.portless += kind != SIMNIC_PORTS;
 }
@@ -145,10 +137,8 @@ queue_rx(struct port *p, struct frame *f, uint16_t most)
 			deliver(nic, &burst[i]);
 	} while (count == PORT_BURST);
 	for (uint16_t i = 0; i < most && q->put != q->get; i++) {
-		struct simnic_frame *in = &q->ring[q->get++ & (nic->ring_frames - 1)];
-		bool tell = in->has_hash && nic->tells_hash;
-		f[kept] = in->frame;
-		if (steer_rx_keep(&q->steer, p, &f[kept], tell ? &in->hash : NULL))
+		f[kept] = q->ring[q->get++ & (nic->ring_frames - 1)];
+		if (steer_rx_keep(&q->steer, p, &f[kept]))
 			kept++;
 	}
 	return kept;
@@ -257,7 +247,7 @@ simnic_open(const struct simnic_args *a)
 	CHECK(is_power_of_two(nic->reta_size) && nic->reta_size <= SIMNIC_RETA_MAX);
 	CHECK(is_power_of_two(nic->ring_frames));
 	if (a->key != NULL)
-		simnic_key_set(nic, a->key, a->tells_hash);
+		simnic_key_set(nic, a->key);
 	for (uint32_t i = 0; i < nic->reta_size; i++)
 		nic->reta[i] = (uint8_t)(i % a->queues);
 	for (uint32_t i = 0; i < a->queues; i++) {
@@ -286,7 +276,7 @@ simnic_close(struct simnic **np)
 	for (uint32_t i = 0; i < nic->queues; i++) {
 		struct simnic_queue *q = &nic->queue[i];
 		while (q->get != q->put) {
-			struct frame *f = &q->ring[q->get++ & (nic->ring_frames - 1)].frame;
+			struct frame *f = &q->ring[q->get++ & (nic->ring_frames - 1)];
 			simnic_frame_free(nic, f);
 		}
 		if (q->ring != NULL)
@@ -312,11 +302,10 @@ simnic_steer(struct simnic *nic, uint32_t queue, struct steer *s, uint32_t iface
 }
 
 void
-simnic_key_set(struct simnic *nic, const uint8_t key[STEER_KEY_SIZE], bool tells_hash)
+simnic_key_set(struct simnic *nic, const uint8_t key[STEER_KEY_SIZE])
 {
 	memcpy(nic->key, key, STEER_KEY_SIZE);
 	nic->has_rss = true;
-	nic->tells_hash = tells_hash;
 }
 
 void

@@ -28,7 +28,6 @@ struct simnic_args {
 	uint32_t ring_frames; // a power of two; 0: SIMNIC_RING_DEFAULT
 	// STEER_KEY_SIZE bytes; NULL: no RSS, all goes to queue 0.
 	const uint8_t *key;
-	bool tells_hash; // the driver trusts key and table as ours: steer gets the NIC's hash
 };
 
 enum simnic_hash { SIMNIC_NO_HASH, SIMNIC_ADDRESSES, SIMNIC_PORTS };
@@ -46,7 +45,7 @@ struct port *simnic_port(struct simnic *nic, uint32_t queue);
 // Hand-over of that queue's foreign frames: the worker's steer. Without it nothing is handed over.
 void simnic_steer(struct simnic *nic, uint32_t queue, struct steer *s, uint32_t iface,
 		  struct counters *c);
-void simnic_key_set(struct simnic *nic, const uint8_t key[STEER_KEY_SIZE], bool tells_hash);
+void simnic_key_set(struct simnic *nic, const uint8_t key[STEER_KEY_SIZE]);
 void simnic_reta_set(struct simnic *nic, uint32_t entry, uint32_t queue);
 uint32_t simnic_reta_size(const struct simnic *nic);
 const struct simnic_stats *simnic_stats(const struct simnic *nic, uint32_t queue);
