@@ -597,6 +597,45 @@ Test(port_dpdk, the_hash_of_a_nic_is_not_believed)
 	rig_close(&r);
 }
 
+struct freeing {
+	struct port *p;
+	struct frame *f;
+	uint32_t n;
+};
+
+static int
+free_all(void *arg) // on the other worker's lcore
+{
+	const struct freeing *a = arg;
+
+	for (uint32_t i = 0; i < a->n; i++)
+		a->p->ops->rx_free(a->p, &a->f[i]);
+	return 0;
+}
+
+// A frame that another worker has freed is here again at once. In the cache of his core it would be
+// lost to us: with many workers such caches hold more than the pool has, and receiving ends.
+Test(port_dpdk, handed_frames_come_back_to_their_pool)
+{
+	static struct frame held[4096];
+	struct rig r;
+	uint32_t n = 0;
+
+	rig_open(&r, 2);
+	struct port *mine = &r.port[0].port;
+	while (n < ARRAY_LEN(held) && mine->ops->tx_get(mine, &held[n]))
+		n++;
+	cr_assert_lt(n, ARRAY_LEN(held));
+	struct freeing a = {&r.port[1].port, held, 300};
+	cr_assert_eq(rte_eal_remote_launch(free_all, &a, 2), 0);
+	rte_eal_mp_wait_lcore();
+	for (uint32_t i = 0; i < 300; i++)
+		cr_assert(mine->ops->tx_get(mine, &held[i]), "only %u of 300 came back", i);
+	while (n > 0)
+		port_dpdk_frame_free(&held[--n]);
+	rig_close(&r);
+}
+
 Test(port_dpdk, too_many_workers_are_refused_with_a_reason)
 {
 	struct rig r;
