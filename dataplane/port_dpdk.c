@@ -9,7 +9,9 @@
 
 #define RING_DESC 512u
 #define POOL_CACHE 256u
-#define FRAME_LEAST 60u // without FCS: shorter ones are padded with zeroes (IEEE 802.3 3.2.8)
+#define MTU_MIN_V4 576u  // below, net.c has no use for a port ..
+#define MTU_MIN_V6 1280u // .. with IPv6 addresses (RFC 8200 5)
+#define FRAME_LEAST 60u  // without FCS: shorter ones are padded with zeroes (IEEE 802.3 3.2.8)
 #define RSS_TCP (RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP)
 #define RSS_TYPES (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RSS_TCP)
 #define RX_SUMS (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
@@ -118,8 +120,9 @@ device_open(struct port_dpdk_dev *d, const struct port_dpdk_args *a, struct strb
 	d->mtu = PORT_DPDK_MTU;
 	if (rte_eth_dev_get_mtu(d->id, &mtu) == 0)
 		d->mtu = MIN(d->mtu, mtu);
-	if (d->mtu < 576) {
-		strbuf_addf(why, "port %u: its MTU of %u is below 576", d->id, d->mtu);
+	uint32_t least = a->has_groups ? MTU_MIN_V6 : MTU_MIN_V4;
+	if (d->mtu < least) {
+		strbuf_addf(why, "port %u: its MTU of %u is below %u", d->id, d->mtu, least);
 		return false;
 	}
 	d->has_rss = rss_is_ours(&info, a->workers);

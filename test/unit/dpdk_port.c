@@ -3,6 +3,7 @@
 // root, no hugepages).
 
 #include <criterion/criterion.h>
+#include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -633,6 +634,32 @@ Test(port_dpdk, handed_frames_come_back_to_their_pool)
 		cr_assert(mine->ops->tx_get(mine, &held[i]), "only %u of 300 came back", i);
 	while (n > 0)
 		port_dpdk_frame_free(&held[--n]);
+	rig_close(&r);
+}
+
+// IPv6 asks for 1280 of every link (RFC 8200 5); net.c relies on it.
+Test(port_dpdk, an_mtu_too_small_for_ipv6_is_refused_with_a_reason)
+{
+	struct rig r;
+	const uint32_t node[1] = {0};
+	struct port_dpdk_args args = {.workers = 1, .node = node, .frames = 64};
+	struct port_dpdk_dev d;
+	char mem[200];
+	struct strbuf why;
+
+	rig_open(&r, 1);
+	cr_assert_eq(rte_eal_hotplug_add("vdev", "net_null7", ""), 0);
+	cr_assert_eq(rte_eth_dev_get_port_by_name("net_null7", &args.id), 0);
+	const struct rte_eth_conf conf = {.rxmode.mtu = 1279};
+	cr_assert_eq(rte_eth_dev_configure(args.id, 1, 1, &conf), 0);
+	strbuf_init(&why, mem, sizeof(mem));
+	args.has_groups = true;
+	cr_assert(!port_dpdk_open(&d, &args, &why), "MTU %u", d.mtu);
+	cr_assert_not_null(strstr(mem, "its MTU of 1279 is below 1280"), "%s", mem);
+	args.has_groups = false;
+	cr_assert(port_dpdk_open(&d, &args, &why), "%s", mem);
+	cr_assert_eq(d.mtu, 1279);
+	port_dpdk_close(&d);
 	rig_close(&r);
 }
 
