@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <rte_cycles.h>
-#include <rte_ethdev.h>
 #include <rte_launch.h>
 #include <rte_pause.h>
 #include <rte_version.h>
@@ -30,6 +29,7 @@
 
 #define WAIT_MS 20u     // between two looks for posternd's region
 #define BEAT_MS 5u      // of the main thread
+#define LINK_BEATS 40u  // between two looks at the links: a fifth of a second
 #define IDLE_LOOPS 200u // without work before a worker gives its core away (machine.idle_yield)
 #define IDLE_SLEEP_US 50u
 #define WALL_STEP_US 1000u // the wall clock is read this often
@@ -386,7 +386,6 @@ ports_warn(struct boot *b, uint32_t i)
 {
 	const struct port_dpdk_dev *d = &b->dev[i];
 	struct span name = ifaces_port_name(&b->ifaces, i);
-	struct rte_eth_link link;
 	char text[160];
 	struct strbuf s;
 
@@ -415,7 +414,7 @@ ports_warn(struct boot *b, uint32_t i)
 		warn(b, text);
 	}
 	strbuf_reset(&s);
-	if (rte_eth_link_get_nowait(d->id, &link) == 0 && link.link_status == RTE_ETH_LINK_DOWN) {
+	if (!d->link_is_up) {
 		strbuf_addf(&s, "port %.*s has no link", SPAN_FMT(name));
 		warn(b, text);
 	}
@@ -672,10 +671,12 @@ run(struct boot *b)
 		    b->ifaces.port_count == 1 ? "" : "s", (unsigned long long)mib,
 		    (unsigned long)b->first->generation);
 	say("", text);
-	while (stop_signal == 0) {
+	for (uint32_t beat = 0; stop_signal == 0; beat++) {
 		sleep_us(BEAT_MS * 1000);
 		head_beat(b);
 		policy_step(b);
+		for (uint32_t i = 0; beat % LINK_BEATS == 0 && i < b->ifaces.port_count; i++)
+			port_dpdk_link(&b->dev[i]);
 	}
 	say("", "stopping");
 }

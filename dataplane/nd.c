@@ -50,6 +50,15 @@ struct nd_opts {
 
 // --- our addresses ---
 
+// What the link hears of us unasked: groups, and whether there is a router.
+static void
+hello_begin(struct net_if *i)
+{
+	i->joins = JOINS;
+	i->solicits = i->takes_routers ? RS_COUNT : 0;
+	i->solicit_us = 0;
+}
+
 void
 nd_init(struct net_if *i)
 {
@@ -62,8 +71,7 @@ nd_init(struct net_if *i)
 	if (i->v6_count == 0)
 		return;
 	i->takes_routers = !has_gateway;
-	i->joins = JOINS;
-	i->solicits = has_gateway ? 0 : RS_COUNT;
+	hello_begin(i);
 	if (has_link_local)
 		return;
 	const uint8_t *m = i->port->mac; // modified EUI-64 (RFC 4291 A)
@@ -485,6 +493,30 @@ nd_input(struct net *n, const struct ip6_in *in)
 }
 
 // --- time ---
+
+// Without a link nobody could object to our addresses: the first one asks again. Later they stay
+// ours, as connections use them.
+void
+nd_link_up(struct net *n, uint32_t iface, bool is_first)
+{
+	CHECK(iface < n->iface_count);
+	struct net_if *i = &n->iface[iface];
+
+	hello_begin(i);
+	for (uint32_t k = 0; k < i->v6_count; k++) {
+		struct net_local6 *l = &i->v6[k];
+		if (l->state == LOCAL_TENTATIVE)
+			l->is_probed = false;
+		if (l->state != LOCAL_READY)
+			continue;
+		if (is_first)
+			*l = (struct net_local6){.addr = l->addr,
+						 .gateway = l->gateway,
+						 .prefix_bits = l->prefix_bits};
+		else
+			local_announce(n, iface, l);
+	}
+}
 
 void
 nd_run(struct net *n, uint32_t iface)

@@ -48,6 +48,30 @@ mask_of(uint8_t prefix_bits)
 	return bits == 0 ? 0 : ~0u << (32 - bits);
 }
 
+static uint32_t
+link_ups(const struct net_if *i)
+{
+	const uint32_t *ups = i->port->link_ups;
+
+	return ups != NULL ? __atomic_load_n(ups, __ATOMIC_RELAXED) : 0;
+}
+
+// A link takes seconds to come up after the start, and goes and comes later: who is behind it has
+// not heard of us, and a switch has forgotten our groups (RFC 5227 2.3, 3810 6.1).
+static void
+link_look(struct net *n, uint32_t iface)
+{
+	struct net_if *i = &n->iface[iface];
+	uint32_t ups = link_ups(i);
+
+	if (likely(ups == i->link_ups))
+		return;
+	i->is_announced = false;
+	if (i->v6_count > 0)
+		nd_link_up(n, iface, i->link_ups == 0);
+	i->link_ups = ups;
+}
+
 static void
 iface_init(struct net *n, struct net_if *i, const struct net_iface *from)
 {
@@ -61,6 +85,7 @@ iface_init(struct net *n, struct net_if *i, const struct net_iface *from)
 	i->vlan = from->vlan;
 	i->l2_size = from->vlan != 0 ? ETH_HEADER + ETH_TAG : ETH_HEADER;
 	i->mtu6 = from->port->mtu;
+	i->link_ups = link_ups(i);
 	for (uint32_t k = 0; k < from->addr_count; k++) {
 		const struct net_addr *a = &from->addr[k];
 		if (!ipaddr_is_v4(&a->addr)) {
@@ -187,6 +212,7 @@ net_run(struct net *n, uint64_t now_us)
 		return;
 	n->has_nd_work = false;
 	for (uint32_t i = 0; i < n->iface_count; i++) {
+		link_look(n, i);
 		if (!n->iface[i].is_announced)
 			arp_announce(n, i);
 		n->iface[i].is_announced = true;

@@ -61,6 +61,7 @@ struct net_if {
 	struct port *port;
 	uint32_t l2_size; // header bytes with the tag
 	uint16_t vlan, mtu6;
+	uint32_t link_ups; // of the port, when it was looked at
 	bool is_announced;
 	bool takes_routers; // it has an IPv6 address and no configured gateway
 	uint8_t solicits;   // router solicitations still to be sent
@@ -259,8 +260,9 @@ void icmp6_input(struct net *n, const struct ip6_in *in);
 
 void nd_init(struct net_if *i);
 void nd_input(struct net *n, const struct ip6_in *in);
-bool nd_is_claim(const struct ip6_in *in);  // of an address, from that address
-void nd_run(struct net *n, uint32_t iface); // each sweep
+bool nd_is_claim(const struct ip6_in *in);                     // of an address, from that address
+void nd_run(struct net *n, uint32_t iface);                    // each sweep
+void nd_link_up(struct net *n, uint32_t iface, bool is_first); // there was none before
 // What the station address of a group is (RFC 2464 7).
 void nd_group_mac(const uint8_t group[16], uint8_t mac[6]);
 bool nd_group_is_ours(const struct net_if *i, const uint8_t group[16]);

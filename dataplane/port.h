@@ -39,5 +39,7 @@ struct port {
 	const struct port_ops *ops;
 	uint8_t mac[6];
 	uint16_t mtu; // IP bytes a frame, at most 1500
+	// How often the link has come up; another thread counts (atomic). NULL: it is always there.
+	const uint32_t *link_ups;
 	void *priv;
 };

@@ -101,6 +101,20 @@ queue_open(struct port_dpdk_dev *d, const struct port_dpdk_args *a, uint32_t q, 
 	return rc == 0 || fail(why, d->id, "send queue", rc);
 }
 
+// A driver that cannot tell has a link.
+void
+port_dpdk_link(struct port_dpdk_dev *d)
+{
+	struct rte_eth_link link;
+	bool is_up =
+		rte_eth_link_get_nowait(d->id, &link) != 0 || link.link_status != RTE_ETH_LINK_DOWN;
+
+	CHECK(d->is_started);
+	if (is_up && !d->link_is_up)
+		__atomic_fetch_add(&d->link_ups, 1, __ATOMIC_RELAXED);
+	d->link_is_up = is_up;
+}
+
 static bool
 device_open(struct port_dpdk_dev *d, const struct port_dpdk_args *a, struct strbuf *why)
 {
@@ -148,6 +162,7 @@ device_open(struct port_dpdk_dev *d, const struct port_dpdk_args *a, struct strb
 	if (rc != 0)
 		return fail(why, d->id, "no station address", rc);
 	memcpy(d->mac, mac.addr_bytes, 6);
+	port_dpdk_link(d);
 	return true;
 }
 
@@ -355,7 +370,7 @@ port_dpdk_init(struct port_dpdk *p, const struct port_dpdk_dev *d, uint32_t work
 	CHECK(worker < d->workers);
 	CHECK(steer != NULL || d->workers == 1);
 	*p = (struct port_dpdk){
-		.port = {.ops = &dpdk_ops, .mtu = d->mtu},
+		.port = {.ops = &dpdk_ops, .mtu = d->mtu, .link_ups = &d->link_ups},
 		.id = d->id,
 		.queue = (uint16_t)worker,
 		.has_sums = d->has_sums,

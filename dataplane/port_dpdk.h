@@ -35,10 +35,12 @@ struct port_dpdk_dev { // a started device
 	uint8_t mac[6];
 	int node; // -1: unknown
 	bool is_configured, is_started;
-	bool has_sums;   // checks TCP checksums on receipt
-	bool has_rss;    // spreads by our key and table
-	bool has_groups; // gives us frames to multicast addresses
-	uint32_t ring;   // buffers that the two rings of a queue pair may hold
+	bool has_sums;     // checks TCP checksums on receipt
+	bool has_rss;      // spreads by our key and table
+	bool has_groups;   // gives us frames to multicast addresses
+	bool link_is_up;   // when it was looked at
+	uint32_t link_ups; // see struct port; atomic
+	uint32_t ring;     // buffers that the two rings of a queue pair may hold
 	struct rte_mempool *pool[STEER_WORKERS_MAX];
 };
 
@@ -58,6 +60,7 @@ struct port_dpdk { // a worker's end of it
 must_use bool port_dpdk_open(struct port_dpdk_dev *d, const struct port_dpdk_args *args,
 			     struct strbuf *why);
 void port_dpdk_close(struct port_dpdk_dev *d); // after the last worker has stopped
+void port_dpdk_link(struct port_dpdk_dev *d);  // looks at the link; main thread
 void port_dpdk_init(struct port_dpdk *p, const struct port_dpdk_dev *d, uint32_t worker,
 		    uint32_t iface, struct counters *counters, struct steer *steer);
 void port_dpdk_fini(struct port_dpdk *p);         // frees what was not sent

@@ -346,6 +346,26 @@ Test(port_dpdk, frames_make_the_round)
 	rig_close(&r);
 }
 
+Test(port_dpdk, links_that_come_up_are_counted)
+{
+	struct rig r;
+
+	rig_open(&r, 1);
+	const uint32_t *ups = r.port[0].port.link_ups;
+	cr_assert_eq(*ups, 1, "net_ring has one from the start");
+	for (uint32_t i = 2; i < 5; i++) {
+		port_dpdk_link(&r.dev);
+		cr_assert_eq(rte_eth_dev_set_link_down(r.dev.id), 0);
+		port_dpdk_link(&r.dev);
+		port_dpdk_link(&r.dev);
+		cr_assert(*ups == i - 1 && !r.dev.link_is_up);
+		cr_assert_eq(rte_eth_dev_set_link_up(r.dev.id), 0);
+		port_dpdk_link(&r.dev);
+		cr_assert(*ups == i && r.dev.link_is_up);
+	}
+	rig_close(&r);
+}
+
 Test(port_dpdk, what_the_nic_cannot_take_is_counted)
 {
 	struct rig r;

@@ -343,6 +343,60 @@ Test(nd, router_is_looked_for_until_one_answers)
 	raw6_close(&r);
 }
 
+// What our host sends in two seconds: bits of enum said.
+enum said { SAID_ARP = 1, SAID_JOIN = 2, SAID_PROBE = 4, SAID_ADVERT = 8, SAID_ROUTER = 16 };
+
+static uint32_t
+said_in_two_seconds(struct raw6 *r)
+{
+	uint32_t said = 0;
+
+	for (uint32_t i = 0; i < 8; i++) {
+		vnet_advance(r->v, SECOND / 4);
+		while (raw6_receive(r)) {
+			const uint8_t *l4 = r->got + L4;
+			if (load_be16(r->got + 12) == 0x0806)
+				said |= SAID_ARP;
+			else if (r->got[20] == 0 && l4[8] == 143)
+				said |= SAID_JOIN;
+			else if (l4[0] == 135 && memcmp(r->got + 22, raw6_addr("::").b, 16) == 0)
+				said |= SAID_PROBE;
+			else if (l4[0] == 136 && memcmp(l4 + 8, raw6_addr(US_2).b, 16) == 0)
+				said |= SAID_ADVERT;
+			else if (l4[0] == 133)
+				said |= SAID_ROUTER;
+		}
+	}
+	return said;
+}
+
+// A switch forgets our groups and our station with the link; what was sent while there was none has
+// reached nobody, duplicate address detection included.
+Test(nd, a_link_that_comes_up_is_told_of_our_addresses)
+{
+	uint32_t ups = 0;
+	struct raw6 r;
+	uint8_t f[128];
+
+	raw6_open(&r);
+	raw6_wait(&r, 20 * SECOND);
+	r.h.port->link_ups = &ups;
+	cr_assert_eq(said_in_two_seconds(&r), 0);
+	ups = 1; // there was none since we started
+	cr_assert_eq(said_in_two_seconds(&r),
+		     SAID_ARP | SAID_JOIN | SAID_PROBE | SAID_ADVERT | SAID_ROUTER);
+	raw6_wait(&r, 20 * SECOND);
+	ups = 2;
+	vnet_advance(r.v, SECOND);
+	raw6_inject(&r, f, raw6_nd_put(f, 135, PEER, US, US, raw6_peer_mac));
+	cr_assert_eq(said_in_two_seconds(&r), SAID_ARP | SAID_JOIN | SAID_ADVERT | SAID_ROUTER,
+		     "they stay ours");
+	cr_assert_eq(COUNTED(&r, ND_IN), 1, "all the time");
+	raw6_wait(&r, 20 * SECOND);
+	cr_assert_eq(said_in_two_seconds(&r), 0);
+	raw6_close(&r);
+}
+
 Test(nd, routes_give_one_local_address_after_the_other)
 {
 	const struct net_addr a[] = {
