@@ -8,8 +8,9 @@
 //
 // This is the neighbour unreachability detection of RFC 4861 7.3 with fewer states: "known" for
 // less than 45 s is REACHABLE, after that STALE when unused and PROBE when used. What arp.c and
-// nd.c believe, they say themselves. New entries are rate limited: who sends from many addresses of
-// our own network must not make us ask for them all.
+// nd.c believe, they say themselves. New entries are rate limited, on each interface by itself: who
+// sends from many addresses of our own network must not make us ask for them all, and not keep the
+// mail servers behind another interface from being asked for.
 
 #include "dataplane/net_priv.h"
 
@@ -17,7 +18,7 @@
 #define CONFIRMED_US 60000000ull
 #define PROBE_US 45000000ull  // age from which an entry in use is asked for again, by unicast
 #define UNUSED_US 60000000ull // unused this long: not probed; unknown this long unused: freed
-#define MAKE_STEP_US 5000u    // 200 new entries a second ..
+#define MAKE_STEP_US 5000u    // 200 new entries a second and interface ..
 #define MAKE_BURST_US (NET_NEIGHS_MAX * 5000ull) // .. and the whole table at once
 
 static_assert((NET_NEIGHS_MAX & (NET_NEIGHS_MAX - 1)) == 0, "the hash is cut by a mask");
@@ -82,7 +83,7 @@ entry_make(struct net *n, uint32_t iface, const struct ipaddr *addr)
 {
 	struct net_neigh *victim = &n->neigh[0];
 
-	if (!net_is_allowed(n, &n->neigh_us, MAKE_STEP_US, MAKE_BURST_US)) {
+	if (!net_is_allowed(n, &n->iface[iface].neigh_us, MAKE_STEP_US, MAKE_BURST_US)) {
 		COUNT(n->counters, NEIGH_LIMIT);
 		return NULL;
 	}

@@ -74,6 +74,7 @@ struct net_if {
 	struct net_prefix6 prefix[NET_PREFIXES_MAX];
 	uint64_t solicit_us;
 	uint64_t defend_us; // when an IPv4 address may be defended again
+	uint64_t neigh_us;  // GCRA of new neighbours: the time that is booked up to
 };
 
 struct net_neigh {
@@ -100,9 +101,9 @@ struct net {
 	void *ctx;
 	void (*capture)(void *ctx, struct span frame, bool is_ours);
 	void *capture_ctx;
-	struct span rx;                    // the frame that is being looked at
-	uint64_t echo_us, nd_us, neigh_us; // GCRA: the time that is booked up to
-	bool has_nd_work;                  // something of nd.c waits for a sweep
+	struct span rx;          // the frame that is being looked at
+	uint64_t echo_us, nd_us; // GCRA: the time that is booked up to
+	bool has_nd_work;        // something of nd.c waits for a sweep
 	// The one segment in construction, between seg_get and seg_put.
 	bool seg_is_open;
 	bool seg_is_wanted; // by a capture

@@ -149,6 +149,52 @@ Test(vlan, interfaces_that_share_a_port_are_apart)
 	vnet_close(&v);
 }
 
+// Answers to senders who pretend to be on our outer network ask for stations that are not there.
+// The inner network still finds its mail servers.
+Test(vlan, flood_on_one_interface_leaves_neighbours_to_the_others)
+{
+	struct vnet *v = vnet_open(1);
+	struct vnet_link *l = vnet_link_open(v, NULL, NULL);
+	struct counters counters = {0};
+	struct net_iface iface[2] = {
+		{.addr_count = 1, .addr = {{.addr = ipaddr_v4(OUR_V4), .prefix_bits = 112}}},
+		{.vlan = 7,
+		 .addr_count = 1,
+		 .addr = {{.addr = ipaddr_v4(0xc0a80001), .prefix_bits = 120}}}};
+	const struct net_args args = {
+		.ifaces = iface, .iface_count = 2, .counters = &counters, .mem = &mem_heap};
+	struct tcp_path path = {.laddr = ipaddr_v4(OUR_V4), .lport = 25, .rport = 1000};
+	uint64_t asked;
+
+	iface[0].port = iface[1].port = vnet_port(l, VNET_A);
+	struct net *n = net_open(&args);
+	struct port *b = vnet_port(l, VNET_B);
+	for (uint32_t ms = 0; ms < 3000; ms++) {
+		struct frame got[PORT_BURST];
+		net_run(n, vnet_now(v));
+		for (uint32_t k = 0; k < 10; k++) {
+			path.raddr = ipaddr_v4(OUR_V4 + 1 + ms * 10 + k);
+			cr_assert_null(net_tcp_ops.seg_get(n, &path, 20));
+		}
+		net_flush(n);
+		for (uint32_t k = b->ops->rx(b, got, PORT_BURST); k > 0; k--)
+			b->ops->rx_free(b, &got[k - 1]);
+		vnet_advance(v, 1000);
+	}
+	asked = counters.v[COUNTER_ARP_REQUESTS];
+	cr_assert_gt(counters.v[COUNTER_NEIGH_LIMIT], 20000);
+	path = (struct tcp_path){.laddr = ipaddr_v4(0xc0a80001),
+				 .raddr = ipaddr_v4(0xc0a80014),
+				 .lport = 1000,
+				 .rport = 25,
+				 .side = 1};
+	cr_assert_null(net_tcp_ops.seg_get(n, &path, 20));
+	cr_assert_eq(counters.v[COUNTER_ARP_REQUESTS], asked + 1, "the mail server is asked for");
+	net_flush(n);
+	net_close(&n);
+	vnet_close(&v);
+}
+
 // --- what cannot leave ---
 
 Test(net_full, missing_frames_and_a_full_queue_are_counted)
