@@ -15,6 +15,8 @@ tcp_sent_can_add(const struct tcp_conn *c)
 	if (c->flight == NULL) {
 		if (pool_free_count(&t->flights) > 0)
 			return true;
+	} else if (c->flight->count == 0) {
+		return true; // the one that it brings along
 	} else {
 		uint32_t left = pool_free_count(&t->sents);
 		uint32_t most = left > t->sents.cap / 8 ? TCP_SENT_MAX : TCP_SENT_FEW;

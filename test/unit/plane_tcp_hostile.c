@@ -212,3 +212,43 @@ Test(plane_tcp_hostile, user_leaves_while_a_gap_is_filled)
 	cr_assert_eq(tcp_conn_count(p.tcp), 0);
 	segpeer_fini(&p);
 }
+
+// A hundred clients leave the smallest of replies unacknowledged, each in a segment of its own, and
+// hold all transmit records. An honest one still has the record that its account of what is in
+// flight brings along: one segment after the other gets through, to the last.
+Test(plane_tcp_hostile, who_holds_all_records_does_not_stop_the_others)
+{
+	static uint8_t b[10 * 1460];
+	uint32_t end = 1;
+
+	client_next();
+	struct tcp_path path = p.path;
+	uint32_t iss = p.stack_iss;
+	struct tcp_conn *honest = p.user.c;
+
+	for (uint32_t i = 0; i < 10; i++) {
+		client_next();
+		for (uint32_t k = 0; k < 600; k++) {
+			cr_assert_eq(tcp_conn_write(p.user.c, SPAN_LIT("2")), 1);
+			segpeer_work(&p);
+			segpeer_skip(&p);
+		}
+	}
+	cr_assert_gt(segpeer_count(&p, COUNTER_TCP_NO_RECORD), 0, "the attack has to work");
+	p.path = path;
+	p.stack_iss = iss;
+	p.user.c = honest;
+	segpeer_pattern(b, 1, sizeof(b));
+	cr_assert_eq(tcp_conn_write(honest, span_of(b, sizeof(b))), sizeof(b));
+	segpeer_work(&p);
+	while (end < 1 + sizeof(b)) {
+		next(end + 1460 == 1 + sizeof(b) ? SP_ACK | SP_PSH : SP_ACK, end, 1, 1460);
+		cr_assert_arr_eq(s.data, b + end - 1, s.len);
+		silence();
+		end += s.len;
+		segpeer_wait(&p, 10);
+		segpeer_send(&p, SP_ACK, 1, end, 65535, NULL, 0);
+	}
+	cr_assert_eq(tcp_conn_unsent(honest), 0);
+	segpeer_fini(&p);
+}
