@@ -3,8 +3,9 @@
 // tcp_sent.h. Runs on the owning worker.
 //
 // Departures: a block that covers a segment in part says nothing about it (RFC 6675 lets a sender
-// count bytes); the peer's next block will. Blocks are looked up from where the last one was, at
-// most TCP_SACK_STEPS records on; a search that ends there goes on with the next segment.
+// count bytes); the peer's next block will. Blocks are looked up from where the last one was, or
+// from an end that is nearer, at most TCP_SACK_STEPS records on; a search that ends there goes on
+// with the next segment.
 #include "dataplane/tcp_sent.h"
 
 bool
@@ -292,22 +293,46 @@ sack_mark(struct tcp_conn *c, struct tcp_sent *r, struct tcp_acked *a)
 	return r;
 }
 
+static uint32_t
+sack_distance(const struct tcp_sent *r, uint32_t start)
+{
+	return seq_lt(start, r->seq) ? r->seq - start : start - r->seq;
+}
+
+// Where the search for a block begins: the reports of one segment may be thousands of records
+// apart, mostly near either end.
+static struct tcp_sent *
+sack_near(const struct tcp_flight *f, uint32_t start)
+{
+	struct tcp_sent *r = f->hint != NULL ? f->hint : f->first;
+
+	if (sack_distance(f->first, start) < sack_distance(r, start))
+		r = f->first;
+	if (sack_distance(f->last, start) < sack_distance(r, start))
+		r = f->last;
+	return r;
+}
+
 static void
 sack_block(struct tcp_conn *c, uint32_t start, uint32_t end, struct tcp_acked *a, uint32_t *steps)
 {
 	struct tcp_flight *f = c->flight;
-	struct tcp_sent *r = f->hint != NULL ? f->hint : f->first;
+	struct tcp_sent *r = sack_near(f, start);
+	bool is_hint = f->hint == NULL || r == f->hint;
 
+	if (*steps == 0)
+		return;
 	for (; r->prev != NULL && seq_lt(start, r->seq) && *steps > 0; (*steps)--)
 		r = r->prev;
 	for (; *steps > 0 && seq_lt(r->seq, end); (*steps)--) {
 		if (!(r->flags & TSF_SACKED) && seq_le(start, r->seq) && seq_le(r->end, end))
 			r = sack_mark(c, r, a);
-		f->hint = r;
 		if (r->next == NULL)
 			break;
 		r = r->next;
 	}
+	if (is_hint || *steps == 0) // blocks near the ends do not take it away from one between
+		f->hint = r;
 }
 
 static bool

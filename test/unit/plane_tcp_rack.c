@@ -409,6 +409,62 @@ Test(plane_tcp_rack, tiny_segments_get_no_more_records_than_there_are)
 	segpeer_fini(&p);
 }
 
+#define TINY(n) (1 + (n)*64u) // where tiny segment n begins
+
+// A flight of 1500 segments: what is reported at its end and in its middle is found though a report
+// near its beginning comes with each ACK, and so is what is reported near its beginning afterwards.
+Test(plane_tcp_rack, reports_far_apart_are_all_found)
+{
+	static const struct segpeer_args args = {
+		.window_bytes = 65535, .keepalive_s = 7200, .conns_max = 16, .chunks = 4096};
+	static const uint8_t tiny[] = "\x02\x04\x00\x40\x04\x02\x01\x03\x03\x07\x01\x01";
+	uint32_t end = 1, base, blocks[6];
+
+	segpeer_fini(&p);
+	segpeer_init(&p, &args);
+	segpeer_send_options(&p, SP_SYN, 0, 0, 65535, span_of(tiny, 12), SPAN_NONE);
+	segpeer_wait(&p, RTT_MS);
+	ack(1);
+	segpeer_skip(&p);
+	for (uint32_t n = 10; n < 2000; n *= 2) { // slow start
+		tcp_conn_write(p.user.c, span_of(b, n * 64));
+		segpeer_work(&p);
+		segpeer_skip(&p);
+		end += n * 64;
+		segpeer_wait(&p, RTT_MS);
+		ack(end);
+	}
+	base = end - 1;
+	cr_assert_eq(tcp_conn_write(p.user.c, span_of(b, 1500 * 64)), 1500 * 64);
+	segpeer_work(&p);
+	cr_assert_eq(segpeer_pending(&p), 1500);
+	segpeer_skip(&p);
+	segpeer_wait(&p, RTT_MS);
+	sack(base + 1, base + TINY(5), base + TINY(6));
+	blocks[2] = base + TINY(5);
+	blocks[3] = base + TINY(6);
+	blocks[4] = base + TINY(700);
+	blocks[5] = base + TINY(701);
+	blocks[0] = base + TINY(1400);
+	for (uint32_t i = 1; i <= 10; i++) { // what lies between them is lost
+		blocks[1] = base + TINY(1400 + i);
+		ack_blocks(base + 1, 0, 3, blocks);
+	}
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RACK_LOSS), 1398);
+	segpeer_skip(&p);
+	segpeer_wait(&p, RTT_MS);
+	// The repetition of 0 was lost too, those behind it arrive.
+	for (uint32_t i = 2; i <= 20; i++) {
+		ack_blocks(base + 1, 0, 2,
+			   (uint32_t[]){base + TINY(1), base + TINY(MAX(i, 6)), base + TINY(1400),
+					base + TINY(1410)});
+	}
+	// And so were those at the end, which had left before what arrived now.
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RACK_LOSS), 1398 + 1 + 90);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 0);
+	segpeer_fini(&p);
+}
+
 // --- the reordering window ---
 
 // Two segments, the first one is lost: how long after the report of the second it is sent again.

@@ -10,7 +10,7 @@
 
 #include "dataplane/tcp.h"
 
-#define SEGPEER_OUT_MAX 512
+#define SEGPEER_OUT_MAX 2048
 #define SEGPEER_MTU 1500
 
 #define SP_FIN 0x01u
