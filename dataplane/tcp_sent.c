@@ -209,7 +209,10 @@ tcp_sent_lost(struct tcp_flight *f, struct tcp_sent *r)
 	CHECK(!(r->flags & (TSF_LOST | TSF_SACKED)));
 	sent_leave(f, r);
 	r->flags |= TSF_LOST;
-	list_push_back(&f->lost, &r->order);
+	if (r == f->first) // a repetition that was lost: all that has arrived waits for it
+		list_push_front(&f->lost, &r->order);
+	else
+		list_push_back(&f->lost, &r->order);
 }
 
 void

@@ -461,6 +461,9 @@ Test(plane_tcp_rack, reports_far_apart_are_all_found)
 	}
 	// And so were those at the end, which had left before what arrived now.
 	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RACK_LOSS), 1398 + 1 + 90);
+	// The oldest is what all others wait for there: it goes before those never sent again yet.
+	cr_assert(segpeer_next(&p, &s));
+	cr_assert_eq(s.seq, base + 1, "segment %u", (s.seq - base - 1) / 64);
 	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_RTO), 0);
 	segpeer_fini(&p);
 }
