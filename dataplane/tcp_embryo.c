@@ -237,7 +237,7 @@ embryo_acceptable(struct tcp *t, struct tcp_embryo *e, const struct tcp_seg *s)
 	if ((e->opts & TCP_OPT_TS) && !(s->flags & TCP_RST) &&
 	    (!(s->opts & TCP_OPT_TS) || seq_lt(s->tsval, e->ts_recent))) {
 		COUNT(t->counters, TCP_PAWS);
-		if (s->opts & TCP_OPT_TS)
+		if ((s->opts & TCP_OPT_TS) || (s->flags & TCP_SYN))
 			embryo_challenge(t, e);
 		return false;
 	}

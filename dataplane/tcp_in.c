@@ -288,6 +288,8 @@ in_synchronized(struct tcp_conn *c, struct tcp_seg *s)
 		COUNT(c->tcp->counters, TCP_PAWS);
 		if (s->opts & TCP_OPT_TS)
 			tcp_out_stray_ack(c, s->data.n == 0 && !(s->flags & TCP_FIN));
+		else if (s->flags & TCP_SYN)
+			tcp_out_challenge(c); // of another host behind the same address
 		return;
 	}
 	if ((s->flags & TCP_SYN) && !(s->flags & TCP_RST)) {
