@@ -508,15 +508,18 @@ tcp_conn_abort(struct tcp_conn *c)
 }
 
 // Who takes his 421 or 221 by never answering would keep a connection and a chunk for a minute, and
-// no limit of SMTP's counts him any more. The oldest is the one that has had time to answer.
+// no limit of SMTP's counts him any more; who takes the reply and not the FIN keeps a connection
+// and a flight. There are as many flights as connections, or as chunks where those are fewer. The
+// oldest is the one that has had time to answer.
 static bool
 orphans_are_many(const struct tcp *t)
 {
 	bool is_short = pool_free_count(&t->conns) < t->conns_max / 4 ||
+			pool_free_count(&t->flights) < t->flights.cap / 4 ||
 			pool_free_count(&t->chunks->pool) < t->chunks->pool.cap / 2;
 
 	return is_short &&
-	       t->orphans.count > MAX(t->conns_max / TCP_ORPHANS_SHARE, TCP_ORPHANS_MIN);
+	       t->orphans.count > MAX(t->flights.cap / TCP_ORPHANS_SHARE, TCP_ORPHANS_MIN);
 }
 
 static void

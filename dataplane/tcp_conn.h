@@ -55,7 +55,7 @@
 #define TCP_OUT_BURST 10u         // segments of one connection in one turn: an initial window
 #define TCP_CHALLENGES_PER_S 200u // half of it certain, half of it chance (CVE-2016-5696)
 #define TCP_STRAY_ACKS 8u         // answers to odd segments without data: per connection and 256 ms
-#define TCP_ORPHANS_SHARE 10u // of the connections may wait without a user when there are few left
+#define TCP_ORPHANS_SHARE 10u     // of the number of flights: without a user while a pool is short
 #define TCP_ORPHANS_MIN 16u
 #define TCP_PRESSED_S                                                                              \
 	20u // a client that takes nothing, while others are refused for want of memory

@@ -237,7 +237,7 @@ embryo_acceptable(struct tcp *t, struct tcp_embryo *e, const struct tcp_seg *s)
 	if ((e->opts & TCP_OPT_TS) && !(s->flags & TCP_RST) &&
 	    (!(s->opts & TCP_OPT_TS) || seq_lt(s->tsval, e->ts_recent))) {
 		COUNT(t->counters, TCP_PAWS);
-		if (s->opts & TCP_OPT_TS)
+		if ((s->opts & TCP_OPT_TS) || (s->flags & TCP_SYN))
 			embryo_challenge(t, e);
 		return false;
 	}
@@ -270,7 +270,10 @@ tcp_embryo_input(struct tcp *t, struct tcp_embryo *e, struct tcp_seg *s)
 	struct tcp_embryo cookie;
 
 	if ((s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && s->seq == e->irs) {
-		// Its SYN again: our answer was lost. The timer stays as it is.
+		// Its SYN again: our answer was lost. The timer stays as it is. Who blames the
+		// options (BSD from the fourth SYN on) has none of those any more that it leaves
+		// out now: it would neither scale its window nor send the timestamps.
+		e->opts &= (uint8_t)(s->opts | TCP_OPT_MSS);
 		if ((s->opts & TCP_OPT_TS) && seq_lt(e->ts_recent, s->tsval))
 			e->ts_recent = s->tsval;
 		e->is_repeated = true;

@@ -262,16 +262,19 @@ in_ack(struct tcp_conn *c, const struct tcp_seg *s)
 			tcp_out_rst_for(c->tcp, &c->path, s);
 			return false;
 		}
+		in_timestamp_take(c, s);
 		tcp_ack_window(c, s, s->wnd << c->snd_wscale);
 		in_established(c, s);
 		return !tcp_is_dead(c);
 	}
 	// RFC 5961 5.2: an ACK that is too new or too old by more than a window comes from a
-	// stranger.
+	// stranger. Not even his timestamp is taken: far ahead, it would make all that the peer
+	// sends look old.
 	if (seq_lt(c->snd_max, s->ack) || seq_lt(s->ack, c->snd_una - c->snd_wnd_max)) {
 		tcp_out_challenge(c);
 		return false;
 	}
+	in_timestamp_take(c, s);
 	tcp_ack_input(c, s);
 	return !tcp_is_dead(c);
 }
@@ -285,6 +288,8 @@ in_synchronized(struct tcp_conn *c, struct tcp_seg *s)
 		COUNT(c->tcp->counters, TCP_PAWS);
 		if (s->opts & TCP_OPT_TS)
 			tcp_out_stray_ack(c, s->data.n == 0 && !(s->flags & TCP_FIN));
+		else if (s->flags & TCP_SYN)
+			tcp_out_challenge(c); // of another host behind the same address
 		return;
 	}
 	if ((s->flags & TCP_SYN) && !(s->flags & TCP_RST)) {
@@ -301,7 +306,6 @@ in_synchronized(struct tcp_conn *c, struct tcp_seg *s)
 	}
 	if (!(s->flags & TCP_ACK))
 		return;
-	in_timestamp_take(c, s);
 	if (c->ops != NULL && (c->state == TCPS_ESTABLISHED || c->state == TCPS_CLOSE_WAIT))
 		tcp_timer_keepalive(c);
 	if (!in_ack(c, s))

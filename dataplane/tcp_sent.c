@@ -22,6 +22,10 @@ tcp_sent_can_add(const struct tcp_conn *c)
 		uint32_t left = pool_free_count(&t->sents);
 		uint32_t most = left > t->sents.cap / 8 ? TCP_SENT_MAX : TCP_SENT_FEW;
 
+		// The last are for messages: clients get replies, and can do with the record that
+		// is in the flight.
+		if (left <= t->sents.cap / 16 && !(c->flags & TF_ACTIVE))
+			most = 1;
 		if (left > 0 && c->flight->count < most)
 			return true;
 	}

@@ -8,7 +8,8 @@
 // worker. Memory: records and flights from two pools made at boot; the first segment that leaves
 // takes a flight, the acknowledgement of the last one gives it back, so an idle connection holds
 // neither. What can go wrong: no record: the segment stays unsent and is tried again
-// (TCP_NO_RECORD); below an eighth of the pool a connection gets no more than TCP_SENT_FEW.
+// (TCP_NO_RECORD); below an eighth of the pool a connection gets no more than TCP_SENT_FEW, below a
+// sixteenth one to a client only that of its flight.
 //
 // A record is in the list by sequence number, and in one of three conditions: flying (in `flying`,
 // by the time it left last), lost (in `lost`, to be sent again in that order), or reported by SACK

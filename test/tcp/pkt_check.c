@@ -29,6 +29,7 @@ check_syn(struct pkt_conn *k, const struct pkt_seg *s)
 		k->has_ack = false;
 		k->last_tsval = s->tsval;
 	}
+	k->theirs &= s->opts;      // what a repetition leaves out is gone
 	k->has_their_edge = false; // its field is not scaled
 	return NULL;
 }

@@ -84,6 +84,22 @@ Test(plane_tcp_attack, rfc5961_ack_range)
 	segpeer_fini(&p);
 }
 
+// Who guesses a place in the window but no ACK injects no timestamp either: one far ahead would
+// make all that the peer sends look old.
+Test(plane_tcp_attack, rfc5961_ack_range_holds_for_the_timestamp_too)
+{
+	uint8_t o[12] = {1, 1, 8, 10, 0x40};
+
+	accept_ts(0x2000);
+	segpeer_send_options(&p, SP_ACK, 1, 100000, 65535, span_of(o, 12), SPAN_LIT("injected"));
+	next(SP_ACK, 1, 1, 0);
+	cr_assert_eq(s.tsecr, 0x2000);
+	send_ts(SP_ACK, 1, 0x2001, "honest");
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_PAWS), 0);
+	cr_assert_eq(p.user.received, 6);
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_attack, rfc5961_challenges_are_limited)
 {
 	segpeer_accept(&p, NULL);

@@ -58,6 +58,80 @@ Test(plane_tcp_hostile, who_vanishes_from_the_farewell_keeps_nobody_out)
 	segpeer_fini(&p);
 }
 
+static void
+many_connections_and_little_memory(void)
+{
+	static const struct segpeer_args args = {
+		.window_bytes = 65535, .keepalive_s = 7200, .conns_max = 8192, .chunks = 256};
+
+	segpeer_fini(&p);
+	segpeer_init(&p, &args);
+	p.user.hook = say_and_leave;
+}
+
+// Where there are far more connections than chunks, it is chunks that they would use up.
+Test(plane_tcp_hostile, who_vanishes_from_the_farewell_leaves_chunks)
+{
+	many_connections_and_little_memory();
+	for (uint32_t i = 0; i < 2 * CLIENTS; i++) {
+		client_next();
+		segpeer_skip(&p);
+		cr_assert_leq(p.chunks.pool.used, 129, "half of them and the newest's");
+	}
+	segpeer_fini(&p);
+}
+
+// Who takes the farewell and never acknowledges the FIN holds no chunk, but an account of what is
+// in flight, of which there are as many as chunks and some. Without one nobody can send.
+Test(plane_tcp_hostile, who_vanishes_from_the_fin_leaves_accounts)
+{
+	many_connections_and_little_memory();
+	for (uint32_t i = 0; i < 4 * CLIENTS; i++) {
+		client_next();
+		segpeer_send(&p, SP_ACK, 1, 14, 65535, NULL, 0);
+		segpeer_skip(&p);
+	}
+	cr_assert_eq(p.chunks.pool.used, 0);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_NO_RECORD), 0);
+	cr_assert_leq(tcp_flight_count(p.tcp), 385, "three quarters and the newest's");
+	segpeer_fini(&p);
+}
+
+// Many replies at once, for which the client has asked.
+static void
+say_much(struct segpeer_user *u, const char *call)
+{
+	static const uint8_t text[640];
+
+	if (strcmp(call, "accept") == 0)
+		cr_assert_eq(tcp_conn_write(u->c, span_of(text, sizeof(text))), sizeof(text));
+}
+
+// Every segment in flight has a record, however small the client wants them.
+Test(plane_tcp_hostile, who_wants_crumbs_leaves_records_for_messages)
+{
+	static const struct segpeer_args args = {
+		.window_bytes = 65535, .keepalive_s = 7200, .conns_max = 256, .chunks = 256};
+	const struct span crumbs = OPTIONS("\x02\x04\x00\x40");
+	static uint8_t message[5 * 1460];
+
+	segpeer_fini(&p);
+	segpeer_init(&p, &args);
+	p.user.hook = say_much;
+	for (uint32_t i = 0; i < 100; i++) {
+		p.path.rport++;
+		p.knows_stack_iss = false;
+		segpeer_accept(&p, &crumbs);
+	}
+	p.user.hook = NULL;
+	p.knows_stack_iss = false;
+	cr_assert_not_null(segpeer_open(&p));
+	cr_assert_eq(tcp_conn_write(p.user.c, span_of(message, sizeof(message))), sizeof(message));
+	segpeer_work(&p);
+	cr_assert_eq(segpeer_pending(&p), 5, "not %u", segpeer_pending(&p));
+	segpeer_fini(&p);
+}
+
 // The newest are left alone: an honest client has a round trip's time to take what it was told.
 Test(plane_tcp_hostile, an_honest_farewell_is_taken_meanwhile)
 {
