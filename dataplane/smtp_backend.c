@@ -160,6 +160,8 @@ backend_lose(struct smtp_backend *b, enum smtp_lost why, enum backend_exit how)
 		strbuf_init(&out, fault, sizeof(fault));
 		backend_fault(b, why, &out);
 		smtp_hop_failed(b->smtp, b->hop, strbuf_span(&out));
+	} else if (b->hop->probe == b) {
+		smtp_hop_unheard(b->smtp, b->hop);
 	}
 	if (tx != NULL) {
 		smtp_capture_half(tx, b->conn, false);
