@@ -110,9 +110,16 @@ expect(struct endpoint *e, const char *want)
 	cr_assert_eq(strncmp(line, want, strlen(want)), 0, "%s, not %s", line, want);
 }
 
-// The health check's, which says nothing, and the message's.
+static void
+settle(void)
+{
+	while (appliance_step(w.a, w.a->now_us))
+		;
+}
+
+// The health check's connection, which says nothing, and the message's, which is asked for EHLO.
 static struct endpoint *
-up_to_data(void)
+up_to_ehlo(void)
 {
 	struct ipaddr to = ipaddr_v4(TEST_OUTSIDE_IP);
 
@@ -129,6 +136,14 @@ up_to_data(void)
 	struct endpoint *b = &w.backend[1];
 	say(b, "220 b");
 	expect(b, "EHLO ");
+	return b;
+}
+
+static struct endpoint *
+up_to_data(void)
+{
+	struct endpoint *b = up_to_ehlo();
+
 	say(b, "250 b");
 	expect(b, "MAIL ");
 	say(b, "250 ok");
@@ -192,4 +207,24 @@ Test(smtp_memory, a_probe_without_memory_is_made_again)
 	leave_free(CHUNKS);
 	run_for(40 * SECOND);
 	cr_assert_gt(w.backend_count, 1, "nobody asks any more");
+}
+
+// There was no memory for MAIL and RCPT: what a server says before the connection has ended for it
+// answers nothing.
+Test(smtp_memory, a_command_that_was_not_sent_is_not_answered)
+{
+	struct endpoint *b = up_to_ehlo();
+
+	run_for(SECOND); // EHLO is acknowledged: no chunk comes free with the next segment
+	leave_free(0);
+	cr_assert_eq(endpoint_write(b, SPAN_LIT("250-b\r\n250 PIPELINING\r\n")), 23);
+	settle();
+	leave_free(CHUNKS);
+	cr_assert_eq(endpoint_write(b, SPAN_LIT("250 a\r\n250 b\r\n")), 14);
+	settle();
+	expect(&w.client, "451 4.3.1 ");
+	settle();
+	cr_assert(b->is_gone || b->has_eof);
+	say(&w.client, "DATA");
+	expect(&w.client, "554 ");
 }
