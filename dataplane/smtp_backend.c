@@ -160,6 +160,8 @@ backend_lose(struct smtp_backend *b, enum smtp_lost why, enum backend_exit how)
 		strbuf_init(&out, fault, sizeof(fault));
 		backend_fault(b, why, &out);
 		smtp_hop_failed(b->smtp, b->hop, strbuf_span(&out));
+	} else if (b->hop->probe == b) {
+		smtp_hop_unheard(b->smtp, b->hop);
 	}
 	if (tx != NULL) {
 		smtp_capture_half(tx, b->conn, false);
@@ -648,7 +650,9 @@ backend_recv(void *user, struct tcp_conn *c, struct span data)
 	OBJ_CHECK(b, SMTP_BACKEND_MAGIC);
 	(void)c;
 	uint32_t done = 0;
-	while (done < data.n && b->state != BACKEND_QUIT && b->state != BACKEND_DEAD) {
+	// It is broken: nothing can be an answer to a command that was not sent; its timer ends it.
+	while (done < data.n && !b->is_broken && b->state != BACKEND_QUIT &&
+	       b->state != BACKEND_DEAD) {
 		struct span text;
 		uint32_t taken = 0;
 		if (b->state == BACKEND_READY && b->tx == NULL) {

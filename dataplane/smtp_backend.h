@@ -143,6 +143,7 @@ struct smtp_hop *smtp_hop_find(struct smtp *s, const struct policy_view *v,
 void smtp_hop_fire(struct smtp *s, struct smtp_hop *h); // its timer
 void smtp_hop_learned(struct smtp *s, struct smtp_hop *h, const struct smtp_caps *caps);
 void smtp_hop_failed(struct smtp *s, struct smtp_hop *h, struct span why);
+void smtp_hop_unheard(struct smtp *s, struct smtp_hop *h); // the probe ended, by no fault of its
 // What all hops of a direction are known to offer; false: nothing is known.
 bool smtp_hops_caps(struct smtp *s, const struct policy_view *v, uint32_t direction,
 		    struct smtp_caps *out);

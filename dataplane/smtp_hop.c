@@ -146,6 +146,13 @@ smtp_hop_failed(struct smtp *s, struct smtp_hop *h, struct span why)
 	hop_arm(s, h, is_early ? SMTP_PROBE_EARLY_MS : SMTP_PROBE_DOWN_MS);
 }
 
+// It says nothing about the server, but whoever is believed to be down waits for the next one.
+void
+smtp_hop_unheard(struct smtp *s, struct smtp_hop *h)
+{
+	hop_arm(s, h, SMTP_PROBE_DOWN_MS);
+}
+
 bool
 smtp_hops_caps(struct smtp *s, const struct policy_view *v, uint32_t direction,
 	       struct smtp_caps *out)

@@ -510,6 +510,13 @@ worker_usage(const struct worker *w)
 	};
 }
 
+struct chunk_pool *
+worker_chunks(struct worker *w)
+{
+	OBJ_CHECK(w, WORKER_MAGIC);
+	return &w->chunks;
+}
+
 uint64_t
 worker_next_us(const struct worker *w)
 {

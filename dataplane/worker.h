@@ -50,7 +50,8 @@ uint32_t worker_poll(struct worker *w, uint64_t now_us, uint64_t wall_us);
 // A frame that another worker received for a flow of ours (steer_rx.c). Frees it, by our port.
 void worker_frame(struct worker *w, uint32_t iface, struct frame *f);
 struct worker_usage worker_usage(const struct worker *w);
-uint64_t worker_next_us(const struct worker *w); // nothing happens by itself before
+struct chunk_pool *worker_chunks(struct worker *w); // for tests that leave it without memory
+uint64_t worker_next_us(const struct worker *w);    // nothing happens by itself before
 // Any thread: the policy to take over at the next quiet point.
 void worker_policy_offer(struct worker *w, const struct policy_use *p);
 // Any thread: does this worker use that generation, or might it still take it up?
