@@ -228,6 +228,7 @@ struct tcp {
 	struct tcp_fifo wait_list[2]; // TIME_WAIT; FIN_WAIT2
 	uint64_t records_ms;          // when the deadlines of records were last looked at
 	uint64_t cookie_ms;           // until then our cookies may come back
+	uint16_t cookie_wnd;          // the widest window that such a one has offered
 	struct tcp_dest *dests;       // TCP_DESTS_MAX of them
 	uint32_t laddr_next;          // which local address the next open begins with
 	struct tcp_listener listeners[TCP_LISTENERS_MAX];

@@ -59,13 +59,14 @@ tcp_cookie_send(struct tcp *t, const struct tcp_path *path, const struct tcp_seg
 
 	if (seq_lt(now, tsval))
 		tsval -= TS_MASK + 1;
+	uint16_t wnd = (uint16_t)MIN(t->set.window_bytes, UINT16_MAX);
 	struct tcp_bare answer = {
 		.seq = cookie_make(t, path, s->seq, t->now_s / TCP_COOKIE_STEP_S,
 				   cookie_what(index, has_ts)),
 		.ack = s->seq + 1,
 		.tsval = tsval,
 		.tsecr = s->tsval,
-		.wnd = (uint16_t)MIN(t->set.window_bytes, UINT16_MAX),
+		.wnd = wnd,
 		.mss = tcp_mss_for(&path->laddr, t->mtu),
 		.flags = TCP_SYN | TCP_ACK,
 		.wscale = scale,
@@ -74,6 +75,9 @@ tcp_cookie_send(struct tcp *t, const struct tcp_path *path, const struct tcp_seg
 
 	if (!tcp_seg_send(t, path, &answer))
 		return; // the client asks again
+	// A cookie has no room for the window, and a policy may change it before the cookie is
+	// back.
+	t->cookie_wnd = t->now_ms < t->cookie_ms ? MAX(t->cookie_wnd, wnd) : wnd;
 	t->cookie_ms = t->now_ms + 2u * TCP_COOKIE_STEP_S * 1000;
 	COUNT(t->counters, TCP_COOKIES_SENT);
 }
@@ -112,7 +116,7 @@ tcp_cookie_take(struct tcp *t, const struct tcp_path *path, const struct tcp_seg
 		.iss = s->ack - 1,
 		.mss = cookie_mss[(s->ack - 1) & (ARRAY_LEN(cookie_mss) - 1)],
 		.wnd = (uint16_t)s->wnd,
-		.rcv_wnd = (uint16_t)MIN(t->set.window_bytes, UINT16_MAX),
+		.rcv_wnd = t->cookie_wnd,
 	};
 	if (!(s->opts & TCP_OPT_TS))
 		return true;

@@ -162,6 +162,20 @@ Test(plane_tcp_cookie, timestamps_bring_back_scales_and_sack)
 	segpeer_fini(&p);
 }
 
+// RFC 9293 SHLD-14, when a policy lowers the window while the cookie is away.
+Test(plane_tcp_cookie, edge_is_not_taken_back_by_smaller_windows)
+{
+	tcp_settings(p.tcp, &(struct tcp_settings){.window_bytes = 60000});
+	syn(MSS_ONLY);
+	cr_assert_eq(s.wnd, 60000);
+	tcp_settings(p.tcp, &(struct tcp_settings){.window_bytes = 3000});
+	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
+	segpeer_send(&p, SP_ACK, 5, 1, 65535, "gap", 3);
+	next(SP_ACK, 1, 1, 0);
+	cr_assert_eq(s.wnd, 60000);
+	segpeer_fini(&p);
+}
+
 Test(plane_tcp_cookie, peer_without_scale_gets_none)
 {
 	static uint8_t b[1000];
