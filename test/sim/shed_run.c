@@ -421,6 +421,32 @@ loop(struct press *w)
 	press_want_served(w);
 }
 
+// One turn that took long, because the kernel or a hypervisor had the core meanwhile or memory was
+// touched for the first time, says nothing of the load: nobody is refused for it. Two in a row do.
+static void
+loop_once(struct press *w)
+{
+	static const char *const policy[] = {"limits.client_sessions_max 0", NULL};
+
+	press_open(w, policy, PRESS_MEMBERS);
+	w->honest_every_us = 0;
+	w->tick_us = 2000;
+	runners_begin(w);
+	slow_turns(w, PRESS_S, 1);
+	slow_turns(w, 100, 1);
+	PRESS_WANT(w, press_level(w) == SHED_COOKIES, "a turn of a second: level %lu",
+		   (unsigned long)press_level(w));
+	probe(w, SHED_COOKIES);
+	slow_turns(w, PRESS_S, 2);
+	slow_turns(w, 100, 1);
+	PRESS_WANT(w, press_level(w) >= SHED_REFUSE, "two turns of a second: level %lu",
+		   (unsigned long)press_level(w));
+	runner_ends(w);
+	reset_all(w);
+	press_run(w, 2 * PRESS_S);
+	press_want_served(w);
+}
+
 // --- clients ---
 
 static void
@@ -629,6 +655,7 @@ static const struct press_scenario scenario[] = {
 	{"conns", conns},
 	{"frames", frames},
 	{"loop", loop},
+	{"loop_once", loop_once},
 	{"client_sessions", client_sessions},
 	{"client_sessions6", client_sessions6},
 	{"client_site6", client_site6},
