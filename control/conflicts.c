@@ -51,14 +51,15 @@ conflicts_poll(struct conflicts *c, const struct region *r, uint32_t workers, ui
 	packets = conflicts_arp(c, packets, now_ms);
 	if (packets > 0)
 		oplog(OPLOG_WARNING,
-		      "another station has an IPv4 address of ours (%llu ARP packets): mail goes "
-		      "astray until one of the two gives it up",
+		      "another station has an IPv4 address of ours (its ARP packets: %llu): mail "
+		      "goes astray until one of us two gives it up",
 		      (unsigned long long)packets);
 	if (!conflicts_taken(c, taken, now_ms))
 		return;
 	if (taken > 0)
 		oplog(OPLOG_WARNING,
-		      "%llu of our IPv6 addresses another station has: not used until free",
+		      "IPv6 addresses of ours that another station has, and that are not used "
+		      "until they are free: %llu",
 		      (unsigned long long)taken);
 	else
 		oplog(OPLOG_INFO, "no other station has an IPv6 address of ours any more");
