@@ -424,7 +424,8 @@ api_trace_list(struct api_call *c)
 	for (uint32_t i = 0; i < w->anomaly_count; i++)
 		(void)json_array_append(c->data, json_object_get(w->anomaly[i], "session"));
 	if (w->anomaly_count == 0)
-		api_printf(c, "nothing has gone wrong since posternd was started\n");
+		api_printf(c, "no session has broken off since posternd was started; `postern log "
+			      "tail` has what was refused\n");
 	else
 		api_table(c, c->data, columns, ARRAY_LEN(columns));
 }

@@ -74,6 +74,13 @@ check_device(struct reader *r, const struct config_port *p, const struct config_
 			   "machine.ports: the device of the port in line %u has the same name, "
 			   "but other arguments",
 			   q->line);
+	struct span iface = value_device_iface(a);
+	if (!value_device_is_same(a, b) && iface.n > 0 && span_eq(iface, value_device_iface(b)))
+		diag_error(r->d, p->line, p->column,
+			   "machine.ports: the interface \"%.*s\" is that of the port in line %u; "
+			   "two VLANs "
+			   "of it need one device, written alike",
+			   SPAN_FMT(iface), q->line);
 	if (!value_device_is_same(a, b) || p->vlan != q->vlan || p->vlan == UINT32_MAX)
 		return;
 	diag_error(r->d, p->line, p->column,

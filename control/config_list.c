@@ -207,8 +207,13 @@ read_port_addrs(struct reader *r, yaml_ref address, yaml_ref addresses, struct c
 		interface_item(r, address);
 	else
 		p->is_unsure = true;
-	if (addresses != YAML_REF_NONE && !read_items(r, addresses, interface_item))
+	if (addresses != YAML_REF_NONE && yaml_tree_kind(r->t, addresses) == YAML_KIND_TEXT) {
+		READ_ERROR(r, addresses, "%s: addresses: needs a list, as in [192.0.2.11/24]",
+			   r->path);
 		p->is_unsure = true;
+	} else if (addresses != YAML_REF_NONE && !read_items(r, addresses, interface_item)) {
+		p->is_unsure = true;
+	}
 	r->full = false; // of the ports it is not
 	r->port = NULL;
 }

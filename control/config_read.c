@@ -276,7 +276,10 @@ read_row(struct reader *r, yaml_ref n, struct row_key *keys, uint32_t count)
 			strbuf_init(&hint, mem, sizeof(mem));
 			if (name.p != NULL)
 				READ_ERROR(r, key, "%s: unknown key \"%.*s\"%s", r->path,
-					   QUOTED_KEY(name), nearest_hint(&near, &hint));
+					   QUOTED_KEY(name),
+					   span_find(name, '=') >= 0
+						   ? "; a text with a comma needs quotes here"
+						   : nearest_hint(&near, &hint));
 			ok = false;
 		}
 	}

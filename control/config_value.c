@@ -193,6 +193,21 @@ value_device_clashes(struct span a, struct span b)
 	return !value_device_is_same(a, b) && span_eq(a_name, b_name);
 }
 
+struct span
+value_device_iface(struct span s)
+{
+	const struct span key = SPAN_LIT("iface=");
+
+	for (int64_t comma; (comma = span_find(s, ',')) >= 0;) { // each takes some of it off
+		s = span_from(s, (uint32_t)comma + 1);
+		int64_t end = span_find(s, ',');
+		struct span arg = end < 0 ? s : span_sub(s, 0, (uint32_t)end);
+		if (arg.n > key.n && span_eq(span_sub(arg, 0, key.n), key))
+			return span_from(arg, key.n);
+	}
+	return SPAN_NONE;
+}
+
 static bool
 is_token(struct span s)
 {

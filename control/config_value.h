@@ -23,6 +23,8 @@ bool value_is_device(struct span s);    // a PCI address or net_...
 // DPDK can make only one.
 bool value_device_is_same(struct span a, struct span b);
 bool value_device_clashes(struct span a, struct span b);
+struct span
+value_device_iface(struct span s); // its argument iface=, the kernel's interface; empty: none
 bool value_is_content_type(struct span s);              // token/token (RFC 2045), no wildcard
 bool value_has_control(struct span s);                  // a control character
 must_use bool value_time(struct span s, uint64_t *out); // see config_time_parse

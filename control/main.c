@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "control/api.h"
+#include "control/conflicts.h"
 #include "control/dir_lock.h"
 #include "control/oplog.h"
 #include "control/policy_compile.h"
@@ -54,6 +55,7 @@ struct posternd {
 	uint64_t lost_rings_told, invalid_told;
 	bool is_warned, plane_was_alive, stop;
 	struct pressure pressure;
+	struct conflicts conflicts;
 };
 
 static uint64_t
@@ -447,7 +449,9 @@ changes_tell(struct posternd *p, uint64_t now_ms)
 		oplog(alive ? OPLOG_INFO : OPLOG_WARNING, "the dataplane has %s",
 		      alive ? "started" : "ended");
 	p->plane_was_alive = alive;
-	pressure_poll(&p->pressure, &p->region, plane_workers(&p->plane, &p->region), now_ms);
+	uint32_t workers = plane_workers(&p->plane, &p->region);
+	pressure_poll(&p->pressure, &p->region, workers, now_ms);
+	conflicts_poll(&p->conflicts, &p->region, workers, now_ms);
 	if (!runtime_poll(p->runtime))
 		return;
 	unsigned long long generation = (unsigned long long)runtime_generation(p->runtime);

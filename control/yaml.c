@@ -49,7 +49,7 @@ quotes_hint(const yaml_parser_t *p)
 		strstr(p->problem != NULL ? p->problem : "", "mapping values") != NULL ||
 		strstr(p->problem != NULL ? p->problem : "", "did not find expected") != NULL;
 
-	return is_value ? "; quote a text that begins with * or holds \": \"" : "";
+	return is_value ? "; quote a text that begins with * or :, or holds \": \"" : "";
 }
 
 static void

@@ -60,6 +60,7 @@ struct smtp_hop {
 	uint8_t early_probes;     // failures so far, up to SMTP_PROBES_EARLY, while not known
 	bool is_told;             // posternd was told how it is, the last time at told_ms
 	uint64_t told_ms;
+	uint64_t told_why; // hash of the reason
 	struct smtp_caps caps;
 	struct list idle;      // of smtp_backend.node, the warmest first
 	uint32_t conn_count;   // connections of any state

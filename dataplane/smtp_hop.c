@@ -2,6 +2,7 @@
 // Hops: the mail servers of all policies held, what each is known to offer, and the health probes.
 // Runs on the owning worker; every worker learns for itself, so nothing is shared.
 
+#include "control/base/siphash.h"
 #include "dataplane/smtp_session.h"
 
 static bool
@@ -78,24 +79,37 @@ smtp_hops_sync(struct smtp *s)
 	}
 }
 
-void
-smtp_hop_fire(struct smtp *s, struct smtp_hop *h)
-{
-	if (!hop_is_current(s, h) || h->probe != NULL)
-		return;
-	COUNT(s->counters, BACKEND_PROBES);
-	if (!smtp_backend_probe(s, h))
-		smtp_hop_failed(
-			s, h,
-			SPAN_LIT("no route, no address of ours in use yet, or no connection free"));
-}
-
 static void
 hop_arm(struct smtp *s, struct smtp_hop *h, uint64_t in_ms)
 {
 	smtp_timer_stop(s, &h->timer);
 	if (hop_is_current(s, h))
 		smtp_timer_set(s, &h->timer, in_ms);
+}
+
+static void
+hop_failed(struct smtp *s, struct smtp_hop *h, bool is_early)
+{
+	h->is_down = true;
+	h->early_probes += is_early;
+	hop_arm(s, h, is_early ? SMTP_PROBE_EARLY_MS : SMTP_PROBE_DOWN_MS);
+}
+
+void
+smtp_hop_fire(struct smtp *s, struct smtp_hop *h)
+{
+	if (!hop_is_current(s, h) || h->probe != NULL)
+		return;
+	COUNT(s->counters, BACKEND_PROBES);
+	if (smtp_backend_probe(s, h))
+		return;
+	// The first second of our own IPv6 address is no news of the mail server.
+	if (!h->is_known && h->early_probes == 0)
+		hop_failed(s, h, true);
+	else
+		smtp_hop_failed(
+			s, h,
+			SPAN_LIT("no route, no address of ours in use yet, or no connection free"));
 }
 
 static const struct policy_hop *
@@ -108,22 +122,25 @@ hop_row(struct smtp *s, const struct smtp_hop *h)
 	return NULL;
 }
 
-// A change is told at once, the same again at most once a probe interval: busy connections would
-// fill the ring.
+// A change is told at once, another reason once a second, the same again at most once a probe
+// interval: busy connections would fill the ring.
 static void
 hop_tell(struct smtp *s, struct smtp_hop *h, bool is_down, struct span why)
 {
 	const struct policy_view *v = &smtp_policy_now(s)->view;
 	const struct policy_hop *row = hop_row(s, h);
 	uint64_t now_ms = smtp_now_ms(s);
+	uint64_t reason = why.n > 0 ? siphash13((struct siphash_key){0, 0}, why.p, why.n) : 0;
+	uint64_t step_ms = reason != h->told_why ? SMTP_PROBE_EARLY_MS
+						 : v->settings->timeouts_probe_s * 1000ull;
 	if (row == NULL)
 		return; // of an older policy: nobody asks for it any more
-	if (h->is_told && h->is_down == is_down &&
-	    now_ms - h->told_ms < v->settings->timeouts_probe_s * 1000ull)
+	if (h->is_told && h->is_down == is_down && now_ms - h->told_ms < step_ms)
 		return;
 	smtp_log_backend(s, h, policy_text(v, row->name), is_down, why);
 	h->is_told = true;
 	h->told_ms = now_ms;
+	h->told_why = reason;
 }
 
 void
@@ -140,10 +157,7 @@ void
 smtp_hop_failed(struct smtp *s, struct smtp_hop *h, struct span why)
 {
 	hop_tell(s, h, true, why);
-	bool is_early = !h->is_known && h->early_probes < SMTP_PROBES_EARLY;
-	h->is_down = true;
-	h->early_probes += is_early;
-	hop_arm(s, h, is_early ? SMTP_PROBE_EARLY_MS : SMTP_PROBE_DOWN_MS);
+	hop_failed(s, h, !h->is_known && h->early_probes < SMTP_PROBES_EARLY);
 }
 
 // It says nothing about the server, but whoever is believed to be down waits for the next one.

@@ -129,7 +129,10 @@ smtp_log_client(struct smtp *s, const struct smtp_refused *refused)
 	log_field(&r, LOGREC_RULE, rule);
 	strbuf_init(&b, text, sizeof(text));
 	ipprefix_format(&b, &a->prefix);
-	strbuf_addf(&b, many ? ": %u sessions are open" : ": more than %u a minute", a->limit);
+	strbuf_addf(&b,
+		    many ? ": %u sessions are open"
+			 : ": more than %u a minute, or a sixth of that at once",
+		    a->limit);
 	strbuf_addf(&b, "; refused since it was last told of here: %u", refused->count);
 	log_field(&r, LOGREC_EVIDENCE, strbuf_span(&b));
 	log_field(&r, LOGREC_REPLY, span_sub(refused->reply, 0, refused->reply.n - 2));

@@ -11,6 +11,10 @@
 #define WORKER_TIMERS 256u    // timers that fire in one turn, in TCP and in SMTP each
 #define WORKER_STOCK_US 1000u // between two looks at what is used
 #define WORKER_COMMANDS 4u    // commands that are taken in one turn
+// A turn counts no more than this and twice the mean before it: some turns in which somebody else
+// had the core, as happens right after a start, say nothing of the load. The fourth in a row does,
+// and the eighteenth reaches the highest level.
+#define WORKER_TURN_US 16000u
 
 struct worker {
 	uint32_t magic;
@@ -405,7 +409,8 @@ measure_turn(struct worker *w, uint64_t now_us)
 		return;
 	uint32_t bucket = us == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(us);
 	counter_add(&w->counters->loop[MIN(bucket, LOOP_BUCKETS - 1u)], 1);
-	w->loop_us16 += (uint32_t)MIN(us, 1000000u) - w->loop_us16 / 16;
+	uint32_t most = MIN(WORKER_TURN_US + w->loop_us16 / 8, 1000000u);
+	w->loop_us16 += (uint32_t)MIN(us, most) - w->loop_us16 / 16;
 }
 
 // What the main thread may free: see worker_policy_uses. False: nothing but the newest is in use.

@@ -143,7 +143,8 @@ def both_killed(rig):
     rig.rig("start", "posternd")
     rig.wait_banner()
     with rig.client() as c:
-        check(c.ehlo().message(simple("both"))[0] == 250, "mail after both died")
+        code, text = c.ehlo().message(simple("both"))
+        check(code == 250, "mail after both died: %d %s" % (code, text))
     wait_until(lambda: rig.ctl("status")[0] == 0, 10, "the CLI")
 
 
@@ -167,7 +168,9 @@ def start_order(run):
             rig.rig("start", "posternd")
             rig.wait_banner()
             with rig.client() as c:
-                check(c.ehlo().message(simple("order"))[0] == 250, "mail")
+                check(c.banner[0] == 220, "the banner: %d %s" % c.banner)
+                code, text = c.ehlo().message(simple("order"))
+                check(code == 250, "mail: %d %s" % (code, text))
             all_there(rig, ["order"])
         run.test("dataplane first, posternd later", dataplane_first)
 

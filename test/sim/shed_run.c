@@ -421,6 +421,33 @@ loop(struct press *w)
 	press_want_served(w);
 }
 
+// Turns that took long, because the kernel or a hypervisor had the core meanwhile, say nothing of
+// the load while they are few: nobody is refused for three. More of them in a row are told from
+// those.
+static void
+loop_few(struct press *w)
+{
+	static const char *const policy[] = {"limits.client_sessions_max 0", NULL};
+
+	press_open(w, policy, PRESS_MEMBERS);
+	w->honest_every_us = 0;
+	w->tick_us = 2000;
+	runners_begin(w);
+	slow_turns(w, PRESS_S, 3);
+	slow_turns(w, 100, 1);
+	PRESS_WANT(w, press_level(w) == SHED_COOKIES, "three turns of a second: level %lu",
+		   (unsigned long)press_level(w));
+	probe(w, SHED_COOKIES);
+	slow_turns(w, PRESS_S, 5);
+	slow_turns(w, 100, 1);
+	PRESS_WANT(w, press_level(w) >= SHED_REFUSE, "five more: level %lu",
+		   (unsigned long)press_level(w));
+	runner_ends(w);
+	reset_all(w);
+	press_run(w, 2 * PRESS_S);
+	press_want_served(w);
+}
+
 // --- clients ---
 
 static void
@@ -629,6 +656,7 @@ static const struct press_scenario scenario[] = {
 	{"conns", conns},
 	{"frames", frames},
 	{"loop", loop},
+	{"loop_few", loop_few},
 	{"client_sessions", client_sessions},
 	{"client_sessions6", client_sessions6},
 	{"client_site6", client_site6},

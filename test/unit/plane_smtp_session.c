@@ -51,6 +51,7 @@ begin(void)
 
 static uint32_t peer_window; // 0: the default
 static uint32_t client_delay_us;
+static bool over_v6;
 
 static void
 open_appliance(bool with_backend)
@@ -61,6 +62,7 @@ open_appliance(bool with_backend)
 	w.a = appliance_open(&(struct appliance_args){.policy = w.tp,
 						      .seed = 7,
 						      .window_bytes = peer_window,
+						      .is_v6 = over_v6,
 						      .client_link = {.delay_us = client_delay_us}},
 			     &why);
 	cr_assert_not_null(w.a, "%s", mem);
@@ -565,6 +567,27 @@ Test(smtp_session, backends_that_go_down_and_up_are_told)
 	cr_assert(!backend_told(&r), "nothing has changed");
 	say(&w.backend[1], "421 4.3.2 too busy");
 	expect_backend(LOGREC_BACKEND_DOWN, "421 4.3.2 too busy");
+	// Another reason does not wait for the 30 s: it is what `postern status` shows.
+	uint64_t begin_us = w.a->now_us;
+	while (w.backend_count == 2)
+		cr_assert(appliance_step(w.a, begin_us + 10 * SECOND));
+	say(&w.backend[2], "554 5.3.2 closed for good");
+	expect_backend(LOGREC_BACKEND_DOWN, "554 5.3.2 closed for good");
+	cr_assert_leq(w.a->now_us - begin_us, 6 * SECOND);
+	w.a->ring_mem = ring;
+}
+
+// Our own IPv6 address is asked for in the first second: that is no news of the mail server, and a
+// warning at each start would soon be read by nobody.
+Test(smtp_session, a_backend_is_not_called_down_while_our_address_is_asked_for)
+{
+	testpolicy_v6(w.tp);
+	over_v6 = true;
+	open_appliance(false);
+	void *ring = w.a->ring_mem;
+	w.a->ring_mem = NULL;
+	expect_backend(LOGREC_BACKEND_DOWN, "connection refused");
+	cr_assert_leq(w.a->now_us, 5 * SECOND);
 	w.a->ring_mem = ring;
 }
 
