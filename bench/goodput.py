@@ -452,6 +452,9 @@ def measure(args, cells, jobs, is_mail=False):
                 name, ours, base, note = row
                 print("%-34s %10.2f %-8s %10.2f %8.3f  %s" % (name, ours, "Mbit/s", base, ours / base if base else 0,
                                                               note), flush=True)
+        # Leaving alone would terminate them: one that dies with the queue's lock leaves the others waiting for ever.
+        pool.close()
+        pool.join()
     return rows
 
 

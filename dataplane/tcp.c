@@ -514,12 +514,14 @@ tcp_conn_abort(struct tcp_conn *c)
 static bool
 orphans_are_many(const struct tcp *t)
 {
-	bool is_short = pool_free_count(&t->conns) < t->conns_max / 4 ||
-			pool_free_count(&t->flights) < t->flights.cap / 4 ||
-			pool_free_count(&t->chunks->pool) < t->chunks->pool.cap / 2;
+	uint32_t most = UINT32_MAX; // each shortage has its own: a million idle sessions are none
 
-	return is_short &&
-	       t->orphans.count > MAX(t->flights.cap / TCP_ORPHANS_SHARE, TCP_ORPHANS_MIN);
+	if (pool_free_count(&t->conns) < t->conns_max / 4)
+		most = t->conns_max / TCP_ORPHANS_SHARE;
+	if (pool_free_count(&t->flights) < t->flights.cap / 4 ||
+	    pool_free_count(&t->chunks->pool) < t->chunks->pool.cap / 2)
+		most = MIN(most, t->flights.cap / TCP_ORPHANS_SHARE);
+	return t->orphans.count > MAX(most, TCP_ORPHANS_MIN);
 }
 
 static void

@@ -69,6 +69,26 @@ many_connections_and_little_memory(void)
 	p.user.hook = say_and_leave;
 }
 
+// Many idle sessions are no shortage of memory: who says goodbye meanwhile has time to acknowledge.
+Test(plane_tcp_hostile, idle_sessions_cut_no_farewell_short)
+{
+	static const struct segpeer_args args = {
+		.window_bytes = 65535, .keepalive_s = 7200, .conns_max = 1024, .chunks = 256};
+
+	segpeer_fini(&p);
+	segpeer_init(&p, &args);
+	for (uint32_t i = 0; i < 800; i++)
+		client_next();
+	p.user.hook = say_and_leave;
+	for (uint32_t i = 0; i < 90; i++) {
+		client_next();
+		segpeer_skip(&p);
+	}
+	cr_assert_eq(tcp_conn_count(p.tcp), 890);
+	cr_assert_eq(segpeer_count(&p, COUNTER_TCP_ORPHAN_DROPPED), 0);
+	segpeer_fini(&p);
+}
+
 // Where there are far more connections than chunks, it is chunks that they would use up.
 Test(plane_tcp_hostile, who_vanishes_from_the_farewell_leaves_chunks)
 {
