@@ -37,7 +37,7 @@ SO_TIMESTAMPNS = 35
 PORT = 2525
 LEFT, RIGHT, OURS = "10.77.0.1", "10.77.0.2", "10.77.0.3"
 READY_SECONDS = 10
-MANY_RUNS = {0: 5, 1: 5, 3: 7, 10: 15}  # by loss, for one of one transfer
+MANY_RUNS = {0: 5, 1: 20, 3: 20, 10: 20}  # by loss, for one of one transfer
 BLOCK = memoryview(b"p" * 262144)
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -249,6 +249,17 @@ def typical(load, mbits):
     return statistics.harmonic_mean(mbits)
 
 
+def uncertainty(ours, base):
+    """Standard error of the ratio of two harmonic means, as a part of it."""
+    if min(len(ours), len(base)) < 2 or not all(ours + base):
+        return 0.0
+    square = 0.0
+    for mbits in (ours, base):
+        times = [1 / m for m in mbits]
+        square += (statistics.stdev(times) / statistics.mean(times)) ** 2 / len(times)
+    return square ** 0.5
+
+
 # --- one transfer -----------------------------------------------------------------------------------
 
 
@@ -408,6 +419,8 @@ class Bench:
                 for kind in self.args.kinds:
                     ours = [s[i] for s in seen[kind]]
                     note = "%.1f..%.1f, Linux %.1f..%.1f" % (min(ours), max(ours), min(base), max(base))
+                    if load.conns > 1:
+                        note += ", +-%.1f %%" % (100 * uncertainty(ours, base))
                     rows.append(("%s_%s_%s" % (kind, name, cell.name), typical(load, ours), typical(load, base),
                                  note + capped[kind]))
         return rows
@@ -498,7 +511,8 @@ def main():
     if not wanted:
         sys.exit("no such condition; there are: " + " ".join(c.name for c in FULL))
     rows = []
-    print("%-34s %10s %-8s %10s %8s" % ("name", "value", "unit", "baseline", "ratio") + "  least and most of the runs")
+    print("%-34s %10s %-8s %10s %8s  %s" % ("name", "value", "unit", "baseline", "ratio",
+                                            "least and most of the runs, standard error of the ratio"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.nice(-10)
     try:
