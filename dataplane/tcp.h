@@ -31,7 +31,8 @@
 #define TCP_WINDOW_BYTES (64u << 10) // what a receive window begins with, unless the most is less
 #define TCP_TIME_WAIT_MS 30000u
 #define TCP_FIN_WAIT2_MS 60000u
-#define TCP_SYN_RETRIES 5u
+#define TCP_SYN_RETRIES 9u
+#define TCP_SYN_ACK_RETRIES 5u
 #define TCP_RETRIES 10u
 #define TCP_KEEPALIVE_PROBES 6u
 #define TCP_KEEPALIVE_STEP_MS 10000u

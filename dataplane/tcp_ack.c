@@ -51,7 +51,9 @@ ack_rtt(struct tcp_conn *c, const struct tcp_acked *a)
 	}
 }
 
-// The round trip of the handshake. When the SYN was sent more than once the echo tells which.
+// The round trip of the handshake. When the SYN was sent more than once the echo tells which; but
+// one of an earlier SYN tells nothing: Linux, whose answer was lost, repeats it with the first
+// echo.
 static void
 ack_syn(struct tcp_conn *c, const struct tcp_seg *s)
 {
@@ -60,11 +62,11 @@ ack_syn(struct tcp_conn *c, const struct tcp_seg *s)
 	if (!(c->flags & TF_RTT)) {
 		uint32_t ms = c->tcp->now_ms32 + c->ts_offset - s->tsecr;
 
-		if (!(c->flags & TF_TS) || !(s->opts & TCP_OPT_TS) || ms > 2 * TCP_RTO_MAX_MS)
+		if (!(c->flags & TF_TS) || !(s->opts & TCP_OPT_TS) || ms > us / 1000 + 1)
 			return;
 		us = ms * 1000;
 	}
-	ack_sample(c, MIN(us, 2000u * TCP_RTO_MAX_MS));
+	ack_sample(c, us);
 	tcp_rack_min_rtt(c, us);
 	c->flags &= ~TF_RTT;
 }

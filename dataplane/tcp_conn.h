@@ -42,11 +42,13 @@
 #define TCP_MTU_MIN 576u
 #define TCP_RTO_MIN_MS 200u
 #define TCP_RTO_INITIAL_MS 1000u
+#define TCP_RTO_SYN_ACK_MS 1100u  // later than the client's own repetition, see tcp_embryo.c
+#define TCP_SYN_STEADY 4u         // repetitions of a SYN before its timeout doubles
 #define TCP_RTO_SYN_LOST_MS 3000u // RFC 6298 5.7
 #define TCP_RTO_MAX_MS 60000u
 #define TCP_BACKOFF_MAX 16u
 #define TCP_DELACK_MS 40u
-#define TCP_SYN_LIFE_MS 64000u // a SYN that could never be sent
+#define TCP_SYN_LIFE_MS 64000u // of our SYN, of an answer that could never be sent
 #define TCP_CWND_MAX TCP_SEND_BYTES_MOST
 #define TCP_DUPACKS 3
 #define TCP_RENEGE_MS 10u
@@ -164,7 +166,7 @@ struct tcp_conn {
 	uint32_t snd_chunk_seq;
 	uint32_t fast_ms;               // RACK's reordering timer or the tail loss probe's, 0: off
 	struct tcp_flight *flight;      // NULL: nothing is in flight
-	uint32_t syn_us;                // when the SYN left
+	uint32_t syn_us;                // when the SYN left, the last one
 	uint32_t min_rtt_us, min_rtt_s; // smallest sample of the last minute and its time, 0: none
 	uint32_t w_max;                 // CUBIC: window before the last reduction
 	uint32_t fin_seq;

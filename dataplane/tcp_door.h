@@ -23,8 +23,8 @@
 
 #define TCP_EMBRYO_MAGIC 0x5259424du
 #define TCP_WAIT_MAGIC 0x54494157u
-#define TCP_EMBRYO_LISTS (TCP_SYN_RETRIES + 2u) // by repetitions done; the last: found no frame
-#define TCP_COOKIE_STEP_S 64u                   // a cookie is good for one to two of these
+#define TCP_EMBRYO_LISTS (TCP_SYN_ACK_RETRIES + 2u) // by repetitions done; the last: found no frame
+#define TCP_COOKIE_STEP_S 64u                       // a cookie is good for one to two of these
 #define TCP_COOKIE_TS_BITS 9u  // low bits of TSval: 4 our scale, 4 the peer's, 1 SACK
 #define TCP_RESETS_PER_S 1000u // to strangers; half of it certain, half of it chance
 #define TCP_WAIT_TICK_MS 64u   // grain of a wait record's deadline

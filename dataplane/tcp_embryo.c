@@ -74,12 +74,15 @@ embryo_send(struct tcp *t, const struct tcp_embryo *e, uint8_t flags)
 			    });
 }
 
-// Sends the answer and waits for the next time; without a frame it waits for one.
+// Sends the answer and waits for the next time; without a frame it waits for one. A lost answer is
+// asked for again after a second, and what goes out then carries the new timestamp. Were ours there
+// first, with the old one, the client would measure a round trip of a second and have a timeout of
+// three.
 static void
 embryo_answer(struct tcp *t, struct tcp_embryo *e)
 {
 	if (embryo_send(t, e, TCP_SYN | TCP_ACK))
-		embryo_file(t, e, e->retries, TCP_RTO_INITIAL_MS << e->retries);
+		embryo_file(t, e, e->retries, TCP_RTO_SYN_ACK_MS << e->retries);
 	else
 		embryo_file(t, e, BLOCKED, TCP_SYN_LIFE_MS);
 }
@@ -170,6 +173,7 @@ tcp_embryo_conn(struct tcp *t, const struct tcp_embryo *e, uint32_t ref)
 	c->flags |= TF_FLOW | (e->retries > 0 ? TF_SYN_LOST : 0);
 	c->state = TCPS_SYN_RCVD;
 	c->listener = e->listener;
+	c->syn_us = (uint32_t)t->now_us; // nobody knows when a cookie left
 	c->adv_mss = tcp_mss_for(&e->path.laddr, t->mtu);
 	c->rcv_wscale = e->rcv_wscale;
 	tcp_in_syn_options(c, &(struct tcp_seg){
@@ -195,12 +199,13 @@ embryo_open(struct tcp *t, struct tcp_embryo *e)
 		e->is_complete = true;
 		return NULL;
 	}
-	// The round trip of our answer is the first sample, if there was one answer (Karn).
-	if (e->retries == 0 && !e->is_repeated && e->list != BLOCKED) {
-		uint32_t age_ms = t->now_ms32 - (e->due_ms - TCP_RTO_INITIAL_MS);
+	if (e->list != BLOCKED) {
+		uint32_t left_ms = e->due_ms - (TCP_RTO_SYN_ACK_MS << e->retries);
 
-		c->flags |= TF_RTT;
-		c->syn_us = (uint32_t)t->now_us - age_ms * 1000;
+		c->syn_us = (uint32_t)t->now_us - (t->now_ms32 - left_ms) * 1000;
+		// The round trip of our answer is the first sample, if there was one answer (Karn).
+		if (e->retries == 0 && !e->is_repeated)
+			c->flags |= TF_RTT;
 	}
 	embryo_free(t, e);
 	return c;
@@ -300,7 +305,7 @@ tcp_embryo_input(struct tcp *t, struct tcp_embryo *e, struct tcp_seg *s)
 static void
 embryo_expire(struct tcp *t, struct tcp_embryo *e)
 {
-	if (e->list == BLOCKED || e->retries >= TCP_SYN_RETRIES) {
+	if (e->list == BLOCKED || e->retries >= TCP_SYN_ACK_RETRIES) {
 		COUNT(t->counters, TCP_EMBRYO_EXPIRED);
 		if (e->is_complete && embryo_send(t, e, TCP_RST | TCP_ACK))
 			COUNT(t->counters, TCP_RST_OUT); // it believes to be connected

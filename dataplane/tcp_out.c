@@ -270,8 +270,8 @@ out_syn(struct tcp_conn *c, uint32_t *sent)
 		c->flags &= ~TF_RTT;
 	} else {
 		c->flags |= TF_RTT;
-		c->syn_us = (uint32_t)c->tcp->now_us;
 	}
+	c->syn_us = (uint32_t)c->tcp->now_us;
 	c->snd_nxt = c->snd_una + 1;
 	c->snd_max = c->snd_nxt;
 	out_arm(c);

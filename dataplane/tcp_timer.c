@@ -125,8 +125,10 @@ timer_syn(struct tcp_conn *c)
 		tcp_conn_die(c, TCP_GONE_TIMEOUT);
 		return;
 	}
-	c->retries++;
-	c->backoff++;
+	// Departure from RFC 6298 5.5, as in Linux and BSD: the first ones come every second. A SYN
+	// is 60 bytes and its loss no congestion of ours, and a client waits for its RCPT's reply.
+	if (c->retries++ >= TCP_SYN_STEADY)
+		c->backoff++;
 	c->flags |= TF_SYN_DUE | TF_SYN_LOST;
 	c->flags &= ~TF_RTT;
 	COUNT(c->tcp->counters, TCP_RTO);

@@ -38,7 +38,7 @@ want_ended(struct press *w, uint32_t from, uint32_t to, uint64_t after_us, uint6
 
 // --- half-open ---
 
-// SYNs and nothing more: records up to three quarters of their pool, then cookies; 63 s.
+// SYNs and nothing more: records up to three quarters of their pool, then cookies; 69 s.
 static void
 syn_only(struct press *w)
 {
@@ -53,7 +53,7 @@ syn_only(struct press *w)
 		   (unsigned long)w->handshakes_most);
 	PRESS_WANT(w, PRESS_COUNT(w, TCP_COOKIES_SENT) >= 20000 - high - PRESS_HONEST,
 		   "too few cookies");
-	press_run(w, 63 * PRESS_S);
+	press_run(w, 69 * PRESS_S);
 	PRESS_WANT(w, w->a->counters[0].handshakes_open <= PRESS_HONEST, "handshakes are left");
 	PRESS_WANT(w,
 		   PRESS_COUNT(w, TCP_EMBRYO_EXPIRED) + PRESS_COUNT(w, TCP_COOKIES_SENT) >= 20000,

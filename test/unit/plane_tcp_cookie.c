@@ -162,6 +162,32 @@ Test(plane_tcp_cookie, timestamps_bring_back_scales_and_sack)
 	segpeer_fini(&p);
 }
 
+// The low bits of a cookie's timestamp are no time.
+Test(plane_tcp_cookie, its_echo_is_no_round_trip)
+{
+	for (int i = 0; i < 2; i++) { // of two, half a period apart, one is 256 ms too old
+		segpeer_fini(&p);
+		init();
+		segpeer_wait(&p, 256 * i);
+		syn(ALL_OPTIONS);
+		ack_ts(0x1001, s.tsval, 100, "");
+		cr_assert_eq(p.user.accepts, 1);
+		p.has_ts = true;
+		p.ts_base = 0x2000 - (uint32_t)(p.now_us / 1000);
+		tcp_conn_write(p.user.c, SPAN_LIT("220 hello\r\n"));
+		segpeer_work(&p);
+		next(SP_ACK | SP_PSH, 1, 1, 11);
+		segpeer_wait(&p, 5);
+		segpeer_send(&p, SP_ACK, 1, 12, 100, NULL, 0);
+		tcp_conn_write(p.user.c, SPAN_LIT("250 done\r\n"));
+		segpeer_work(&p);
+		next(SP_ACK | SP_PSH, 12, 1, 10);
+		segpeer_wait(&p, 300);
+		next(SP_ACK | SP_PSH, 12, 1, 10);
+	}
+	segpeer_fini(&p);
+}
+
 // RFC 9293 SHLD-14, when a policy lowers the window while the cookie is away.
 Test(plane_tcp_cookie, edge_is_not_taken_back_by_smaller_windows)
 {

@@ -38,7 +38,7 @@ Test(plane_tcp_embryo, repeated_syn_gets_the_same_answer)
 
 Test(plane_tcp_embryo, syn_ack_is_repeated_with_back_off_then_given_up)
 {
-	static const uint32_t at_ms[] = {1000, 3000, 7000, 15000, 31000};
+	static const uint32_t at_ms[] = {1100, 3300, 7700, 16500, 34100};
 	uint64_t start = p.now_us;
 
 	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
@@ -146,9 +146,9 @@ Test(plane_tcp_embryo, full_pool_resets_a_complete_handshake_in_the_end)
 	p.knows_stack_iss = false;
 	segpeer_send(&p, SP_SYN, 0, 0, 65535, NULL, 0);
 	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
-	segpeer_wait(&p, 62000);
+	segpeer_wait(&p, 69000);
 	segpeer_skip(&p);
-	segpeer_wait(&p, 2000);
+	segpeer_wait(&p, 1000);
 	next(SP_RST | SP_ACK, 1, 1, 0);
 	cr_assert_eq(tcp_embryo_count(p.tcp), 0);
 	segpeer_fini(&p);
@@ -214,7 +214,7 @@ Test(plane_tcp_embryo, promise_of_the_window_outlives_a_policy_change)
 	uint32_t wnd = s.wnd, shift = s.wscale;
 
 	tcp_settings(p.tcp, &(struct tcp_settings){.window_bytes = 4096, .window_bytes_max = 4096});
-	segpeer_wait(&p, 1000);
+	segpeer_wait(&p, 1100);
 	next(SP_SYN | SP_ACK, 0, 1, 0);
 	cr_assert_eq(s.wnd, wnd);
 	cr_assert_eq(s.wscale, shift);

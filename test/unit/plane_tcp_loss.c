@@ -3,6 +3,7 @@
 // there.
 #include <string.h>
 
+#include "control/base/bytes.h"
 #include "test/unit/plane_tcp_rig.h"
 
 static uint8_t b[300000];
@@ -100,7 +101,7 @@ Test(plane_tcp_loss, rfc6298_initial_timeout_is_three_seconds_after_a_lost_syn)
 	p.user.c = tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user);
 	p.path = *tcp_conn_path(p.user.c);
 	segpeer_work(&p);
-	segpeer_wait(&p, 3100);
+	segpeer_wait(&p, 2100);
 	cr_assert_eq(segpeer_pending(&p), 3);
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_SYN | SP_ACK, 0, 1, 65535, NULL, 0);
@@ -120,7 +121,7 @@ Test(plane_tcp_loss, rfc6928_one_lost_syn_costs_no_window)
 {
 	segpeer_send_options(&p, SP_SYN, 0, 0, 65535, SYN_TS, SPAN_NONE);
 	p.has_ts = true;
-	segpeer_wait(&p, 1030); // the SYN-ACK was lost; the second one takes 30 ms
+	segpeer_wait(&p, 1130); // the SYN-ACK was lost; the second one takes 30 ms
 	segpeer_send(&p, SP_ACK, 1, 1, 65535, NULL, 0);
 	segpeer_skip(&p);
 	tcp_conn_write(p.user.c, span_of(b, 30000));
@@ -203,6 +204,34 @@ Test(plane_tcp_loss, karn_timestamps_tell_the_original_from_the_repetition)
 	segpeer_wait(&p, 215);
 	silence();
 	segpeer_wait(&p, 30);
+	next_data(SP_ACK | SP_PSH, 501, 1, 500);
+	segpeer_fini(&p);
+}
+
+Test(plane_tcp_loss, karn_an_echo_of_an_earlier_syn_is_no_sample)
+{
+	uint8_t options[16] = {2, 4, 5, 180, 1, 1, 8, 10, 0, 0, 16, 0};
+
+	p.user.c = tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user);
+	p.path = *tcp_conn_path(p.user.c);
+	segpeer_work(&p);
+	segpeer_skip(&p);
+	store_be32(options + 12, p.ts_seen);
+	segpeer_wait(&p, 1020); // the answer is lost and both are repeated, but it echoes the first
+	cr_assert_eq(segpeer_pending(&p), 1);
+	segpeer_skip(&p);
+	segpeer_send_options(&p, SP_SYN | SP_ACK, 0, 1, 65535, span_of(options, 16), SPAN_NONE);
+	p.has_ts = true;
+	segpeer_skip(&p);
+	tcp_conn_write(p.user.c, span_of(b, 500));
+	segpeer_work(&p);
+	next_data(SP_ACK | SP_PSH, 1, 1, 500);
+	segpeer_wait(&p, 20);
+	segpeer_send(&p, SP_ACK, 1, 501, 65535, NULL, 0);
+	tcp_conn_write(p.user.c, span_of(b + 500, 500));
+	segpeer_work(&p);
+	next_data(SP_ACK | SP_PSH, 501, 1, 500);
+	segpeer_wait(&p, 300);
 	next_data(SP_ACK | SP_PSH, 501, 1, 500);
 	segpeer_fini(&p);
 }
@@ -292,7 +321,7 @@ Test(plane_tcp_loss, rfc5681_threshold_is_two_segments_at_least)
 	p.user.c = tcp_conn_open(p.tcp, &p.path.raddr, 25, &segpeer_ops, &p.user);
 	p.path = *tcp_conn_path(p.user.c);
 	segpeer_work(&p);
-	segpeer_wait(&p, 3100); // two SYNs are lost: the window is one segment
+	segpeer_wait(&p, 2100); // two SYNs are lost: the window is one segment
 	segpeer_skip(&p);
 	segpeer_send(&p, SP_SYN | SP_ACK, 0, 1, 65535, NULL, 0);
 	segpeer_skip(&p);

@@ -262,7 +262,7 @@ Test(plane_tcp_wait, syn_that_reopens_drops_the_oldest_half_open_one)
 		cr_assert_eq(segpeer_count(&p, COUNTER_TCP_EMBRYO_DROPPED), i);
 		cr_assert_eq(tcp_embryo_count(p.tcp), 4);
 	}
-	segpeer_wait(&p, 1010); // of the three strangers the first is gone
+	segpeer_wait(&p, 1110); // of the three strangers the first is gone
 	for (uint16_t i = 11; i < 13; i++) {
 		cr_assert(segpeer_next(&p, &s));
 		cr_assert_eq(s.rport, port + i, "to %u", s.rport - port);
